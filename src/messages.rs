@@ -1,0 +1,210 @@
+//! The words for people that are not errors, in English and simplified Chinese.
+//!
+//! Each thing that can be said is a variant of [`Say`]; [`Say::text`] is the only place with its words.
+//! The Chinese wording of the upgrade's main events is fixed by the requirements.
+
+/// The language of messages to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Simplified Chinese.
+    Zh,
+}
+
+impl Lang {
+    /// From a `--lang` value or a POSIX locale name (`zh_CN.UTF-8`); anything not Chinese is English.
+    pub fn from_locale(name: &str) -> Self {
+        if name.to_ascii_lowercase().starts_with("zh") { Self::Zh } else { Self::En }
+    }
+}
+
+/// Something the product says to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the words are in `text`
+pub enum Say {
+    StrategyStarted,
+    StrategyFull { reason: String },
+    StrategyPatch { from: String },
+    UpToDate { version: String },
+    DownloadStarted { name: String },
+    DownloadResumed { name: String, at: u64 },
+    DownloadRetry { name: String, attempt: u32, wait_ms: u64, cause: String },
+    DownloadFinished { name: String },
+    DownloadCached { name: String },
+    MetadataSaved,
+    BackupStarted,
+    BackupFinished { id: String },
+    UnpackStarted { version: String },
+    UnpackFinished { version: String },
+    ImagesStarted { count: usize },
+    ImageLoading { image: String },
+    ImageParsed { image: String },
+    ImagesFinished,
+    ServiceCreated { service: String },
+    ServiceStopping { service: String },
+    ServiceStarting { service: String },
+    ServiceSwapped { service: String, ms: u64 },
+    ServiceHealthy { service: String },
+    ServicesUnchanged { count: usize },
+    VerifyStarted,
+    VerifyFinished,
+    CleanupStarted,
+    CleanupFinished,
+    Completed { from: String, to: String },
+    Continuing { version: String },
+    RollingBack { to: String, cause: String },
+    RolledBack { to: String },
+    RollbackFailed { cause: String },
+    EnvKeyAdded { key: String },
+    EnvKeyRemoved { key: String },
+    ConfigKept { path: String },
+    ConfigMerged { path: String },
+    ConfigSetAside { path: String, kept: String },
+    Unsigned { source: String },
+    Warning { text: String },
+}
+
+impl Say {
+    /// The sentence in `lang`.
+    pub fn text(&self, lang: Lang) -> String {
+        match lang {
+            Lang::En => self.english(),
+            Lang::Zh => self.chinese(),
+        }
+    }
+
+    fn english(&self) -> String {
+        use Say::*;
+        match self {
+            StrategyStarted => "choosing the upgrade strategy".into(),
+            StrategyFull { reason } => format!("full upgrade ({reason})"),
+            StrategyPatch { from } => format!("patch upgrade from {from}"),
+            UpToDate { version } => format!("{version} is installed and up to date"),
+            DownloadStarted { name } => format!("downloading {name}"),
+            DownloadResumed { name, at } => format!("continuing the download of {name} at byte {at}"),
+            DownloadRetry { name, attempt, wait_ms, cause } => {
+                format!("download of {name}: attempt {attempt} failed ({cause}); next in {wait_ms} ms")
+            }
+            DownloadFinished { name } => format!("downloaded and verified {name}"),
+            DownloadCached { name } => format!("{name} is already here and verified"),
+            MetadataSaved => "download metadata saved".into(),
+            BackupStarted => "making a backup".into(),
+            BackupFinished { id } => format!("backup {id} is complete"),
+            UnpackStarted { version } => format!("unpacking {version}"),
+            UnpackFinished { version } => format!("{version} is unpacked"),
+            ImagesStarted { count } => format!("loading images ({count} missing)"),
+            ImageLoading { image } => format!("loading {image}"),
+            ImageParsed { image } => format!("loaded {image}"),
+            ImagesFinished => "all images are there".into(),
+            ServiceCreated { service } => format!("{service}: new container created beside the old one"),
+            ServiceStopping { service } => format!("{service}: stopping"),
+            ServiceStarting { service } => format!("{service}: starting"),
+            ServiceSwapped { service, ms } => format!("{service}: new version is up after {ms} ms"),
+            ServiceHealthy { service } => format!("{service}: healthy"),
+            ServicesUnchanged { count } => format!("{count} services are unchanged and keep running"),
+            VerifyStarted => "verifying the services".into(),
+            VerifyFinished => "all services are verified".into(),
+            CleanupStarted => "cleaning up".into(),
+            CleanupFinished => "cleaned up".into(),
+            Completed { from, to } => format!("upgraded from {from} to {to}"),
+            Continuing { version } => format!("continuing the interrupted change to {version}"),
+            RollingBack { to, cause } => format!("going back to {to}: {cause}"),
+            RolledBack { to } => format!("the stack is back on {to}"),
+            RollbackFailed { cause } => format!("going back failed: {cause}"),
+            EnvKeyAdded { key } => format!(".env: the new setting {key} was added"),
+            EnvKeyRemoved { key } => {
+                format!(".env: the release no longer has the setting {key}; yours is kept")
+            }
+            ConfigKept { path } => format!("{path}: your edits are kept"),
+            ConfigMerged { path } => format!("{path}: your edits were merged with the release's"),
+            ConfigSetAside { path, kept } => {
+                format!("{path}: your edits do not fit the release's; they are kept in {kept}")
+            }
+            Unsigned { source } => {
+                format!("{source} is not signed: whoever can change it can change this stack")
+            }
+            Warning { text } => text.clone(),
+        }
+    }
+
+    fn chinese(&self) -> String {
+        use Say::*;
+        match self {
+            StrategyStarted => "🔍 开始升级策略决策".into(),
+            StrategyFull { reason } => format!("📦 选择全量升级策略（{reason}）"),
+            StrategyPatch { from } => format!("🩹 选择增量升级策略（自 {from}）"),
+            UpToDate { version } => format!("当前版本 {version} 已是最新"),
+            DownloadStarted { name } => format!("🌐 开始下载文件 {name}"),
+            DownloadResumed { name, at } => format!("从第 {at} 字节继续下载 {name}"),
+            DownloadRetry { name, attempt, wait_ms, cause } => {
+                format!("下载 {name} 第 {attempt} 次失败（{cause}），{wait_ms} 毫秒后重试")
+            }
+            DownloadFinished { name } => format!("🎉 下载完成 {name}"),
+            DownloadCached { name } => format!("{name} 已存在且校验通过"),
+            MetadataSaved => "💾 已保存下载元数据".into(),
+            BackupStarted => "开始创建备份".into(),
+            BackupFinished { id } => format!("备份创建成功 {id}"),
+            UnpackStarted { version } => format!("开始解压 {version}"),
+            UnpackFinished { version } => format!("{version} 解压完成"),
+            ImagesStarted { count } => format!("执行docker load命令（缺少 {count} 个镜像）"),
+            ImageLoading { image } => format!("正在加载镜像 {image}"),
+            ImageParsed { image } => format!("成功解析加载的镜像名称 {image}"),
+            ImagesFinished => "所有镜像已就绪".into(),
+            ServiceCreated { service } => format!("{service}：已在旧容器旁创建新容器"),
+            ServiceStopping { service } => format!("{service}：正在停止"),
+            ServiceStarting { service } => format!("{service}：正在启动"),
+            ServiceSwapped { service, ms } => format!("{service}：新版本已运行，耗时 {ms} 毫秒"),
+            ServiceHealthy { service } => format!("{service}：健康"),
+            ServicesUnchanged { count } => format!("{count} 个服务没有变化，继续运行"),
+            VerifyStarted => "开始验证服务".into(),
+            VerifyFinished => "所有服务验证通过".into(),
+            CleanupStarted => "开始清理".into(),
+            CleanupFinished => "清理完成".into(),
+            Completed { from, to } => format!("升级完成：{from} → {to}"),
+            Continuing { version } => format!("继续被中断的升级：{version}"),
+            RollingBack { to, cause } => format!("正在回滚到 {to}：{cause}"),
+            RolledBack { to } => format!("已回滚到 {to}"),
+            RollbackFailed { cause } => format!("回滚失败：{cause}"),
+            EnvKeyAdded { key } => format!(".env：已添加新设置 {key}"),
+            EnvKeyRemoved { key } => format!(".env：新版本不再包含设置 {key}，已保留您的值"),
+            ConfigKept { path } => format!("{path}：已保留您的修改"),
+            ConfigMerged { path } => format!("{path}：您的修改已与新版本合并"),
+            ConfigSetAside { path, kept } => format!("{path}：您的修改与新版本冲突，已保存到 {kept}"),
+            Unsigned { source } => format!("{source} 没有签名：任何能修改它的人都能修改本应用"),
+            Warning { text } => text.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locale_chooses_the_language() {
+        assert_eq!(Lang::from_locale("zh_CN.UTF-8"), Lang::Zh);
+        assert_eq!(Lang::from_locale("zh-CN"), Lang::Zh);
+        assert_eq!(Lang::from_locale("de_DE"), Lang::En);
+        assert_eq!(Lang::from_locale(""), Lang::En);
+    }
+
+    #[test]
+    fn the_wording_fixed_by_the_requirements_is_used() {
+        let fixed = [
+            (Say::StrategyStarted, "🔍 开始升级策略决策"),
+            (Say::StrategyFull { reason: "x".into() }, "📦 选择全量升级策略"),
+            (Say::DownloadStarted { name: "x".into() }, "🌐 开始下载文件"),
+            (Say::MetadataSaved, "💾 已保存下载元数据"),
+            (Say::DownloadFinished { name: "x".into() }, "🎉 下载完成"),
+            (Say::BackupStarted, "开始创建备份"),
+            (Say::BackupFinished { id: "x".into() }, "备份创建成功"),
+            (Say::ImagesStarted { count: 1 }, "执行docker load命令"),
+            (Say::ImageParsed { image: "x".into() }, "成功解析加载的镜像名称"),
+        ];
+        for (say, words) in fixed {
+            assert!(say.text(Lang::Zh).starts_with(words), "{say:?}");
+        }
+    }
+}
