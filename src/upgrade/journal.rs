@@ -1,0 +1,366 @@
+//! The journal of a change: what was begun, done and undone, durable before each effect.
+//!
+//! A step's state follows from its marks through one total function, [`StepState::after`], which is used
+//! live and on replay alike. A mark that cannot follow is an error, never a panic and never ignored.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension, params};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::fault::{Code, Fault, Result};
+use crate::state::Store;
+
+/// What is written about a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The effect is about to happen.
+    Started,
+    /// The effect happened.
+    Done,
+    /// The effect failed (it may have happened in part).
+    Failed,
+    /// The effect is about to be undone.
+    UndoStarted,
+    /// The effect is undone.
+    Undone,
+    /// Undoing failed.
+    UndoFailed,
+}
+
+impl Mark {
+    const ALL: [Self; 6] =
+        [Self::Started, Self::Done, Self::Failed, Self::UndoStarted, Self::Undone, Self::UndoFailed];
+
+    /// The stored name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::UndoStarted => "undo_started",
+            Self::Undone => "undone",
+            Self::UndoFailed => "undo_failed",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mark| mark.name() == name)
+    }
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StepState {
+    /// Nothing happened yet.
+    #[default]
+    Pending,
+    /// The effect may have happened.
+    Started,
+    /// The effect happened.
+    Done,
+    /// The effect failed, perhaps in part.
+    Failed,
+    /// The undoing may have happened.
+    Undoing,
+    /// As if it had never been.
+    Undone,
+    /// The undoing failed, perhaps in part.
+    UndoFailed,
+}
+
+impl StepState {
+    /// The state after `mark`, or none where the mark cannot follow.
+    ///
+    /// `Started` may follow itself, and `UndoStarted` itself: a process that was killed in between repeats
+    /// the step, which is why every effect is idempotent.
+    pub fn after(self, mark: Mark) -> Option<Self> {
+        use StepState::*;
+        match (self, mark) {
+            (Pending | Started, Mark::Started) => Some(Started),
+            (Started, Mark::Done) => Some(Done),
+            (Started, Mark::Failed) => Some(Failed),
+            (Started | Done | Failed | Undoing | UndoFailed, Mark::UndoStarted) => Some(Undoing),
+            (Undoing, Mark::Undone) => Some(Undone),
+            (Undoing, Mark::UndoFailed) => Some(UndoFailed),
+            _ => None,
+        }
+    }
+
+    /// Whether there may be an effect to undo.
+    pub fn has_effect(self) -> bool {
+        !matches!(self, Self::Pending | Self::Undone)
+    }
+}
+
+/// Where a change stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeState {
+    /// Going forward.
+    Running,
+    /// Going back.
+    Undoing,
+    /// Where it was asked to be.
+    Completed,
+    /// Back on the version before, after the stack had been touched.
+    RolledBack,
+    /// Failed before the stack was touched.
+    Failed,
+    /// Neither forward nor back worked.
+    NeedsAttention,
+}
+
+impl ChangeState {
+    const ALL: [Self; 6] =
+        [Self::Running, Self::Undoing, Self::Completed, Self::RolledBack, Self::Failed, Self::NeedsAttention];
+
+    /// The stored and public name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Undoing => "undoing",
+            Self::Completed => "completed",
+            Self::RolledBack => "rolled_back",
+            Self::Failed => "failed",
+            Self::NeedsAttention => "needs_attention",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether a next run has to deal with it.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Running | Self::Undoing | Self::NeedsAttention)
+    }
+}
+
+/// A change as it is recorded.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Unique, ordered by time.
+    pub id: String,
+    /// `install`, `adopt`, `upgrade`, `rollback`, `restore`.
+    pub kind: String,
+    /// The plan, as JSON.
+    pub plan: String,
+    /// What the steps learnt, as JSON.
+    pub facts: String,
+    /// Where it stands.
+    pub state: ChangeState,
+    /// How often it was begun or continued.
+    pub attempts: u32,
+    /// RFC 3339 UTC.
+    pub started_at: String,
+}
+
+/// The recorded changes of an installation.
+#[derive(Clone)]
+pub struct Journal {
+    store: Arc<Store>,
+}
+
+/// Now, as stored.
+pub fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).expect("the present is a valid RFC 3339 time")
+}
+
+impl Journal {
+    /// Over the installation's store.
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// Records a new change, durable on return.
+    pub fn open(&self, id: &str, kind: &str, from: Option<&str>, to: &str, plan: &str) -> Result<()> {
+        self.store.with(|db| {
+            db.execute(
+                "INSERT INTO upgrades (id, kind, from_version, to_version, plan, state, attempts, started_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'running', 1, ?6)",
+                params![id, kind, from, to, plan, now()],
+            )
+            .map(drop)
+        })
+    }
+
+    /// The change a next run has to deal with, if any.
+    pub fn unfinished(&self) -> Result<Option<Change>> {
+        let row = self.store.with(|db| {
+            db.query_row(
+                "SELECT id, kind, plan, facts, state, attempts, started_at FROM upgrades
+                 WHERE state IN ('running', 'undoing', 'needs_attention') ORDER BY started_at DESC, id DESC LIMIT 1",
+                [],
+                |row| {
+                    let state: String = row.get(4)?;
+                    Ok((
+                        Change {
+                            id: row.get(0)?,
+                            kind: row.get(1)?,
+                            plan: row.get(2)?,
+                            facts: row.get(3)?,
+                            state: ChangeState::Running,
+                            attempts: row.get(5)?,
+                            started_at: row.get(6)?,
+                        },
+                        state,
+                    ))
+                },
+            )
+            .optional()
+        })?;
+        row.map(|(change, state)| {
+            let state = ChangeState::from_name(&state)
+                .ok_or_else(|| Fault::new(Code::JournalIllegal, &change.id, format!("state '{state}'")))?;
+            Ok(Change { state, ..change })
+        })
+        .transpose()
+    }
+
+    /// Counts one more beginning.
+    pub fn attempt(&self, id: &str) -> Result<()> {
+        self.update("UPDATE upgrades SET attempts = attempts + 1 WHERE id = ?1", id)
+    }
+
+    /// Replaces the plan (when the preparation made its second half known).
+    pub fn set_plan(&self, id: &str, plan: &str) -> Result<()> {
+        self.store
+            .with(|db| db.execute("UPDATE upgrades SET plan = ?2 WHERE id = ?1", params![id, plan]).map(drop))
+    }
+
+    /// Replaces what the steps learnt.
+    pub fn set_facts(&self, id: &str, facts: &str) -> Result<()> {
+        self.store.with(|db| {
+            db.execute("UPDATE upgrades SET facts = ?2 WHERE id = ?1", params![id, facts]).map(drop)
+        })
+    }
+
+    /// Moves the change to `state`.
+    pub fn set_state(&self, id: &str, state: ChangeState) -> Result<()> {
+        let ended = (!matches!(state, ChangeState::Running | ChangeState::Undoing)).then(now);
+        self.store.with(|db| {
+            db.execute(
+                "UPDATE upgrades SET state = ?2, ended_at = ?3 WHERE id = ?1",
+                params![id, state.name(), ended],
+            )
+            .map(drop)
+        })
+    }
+
+    /// Records the result as it was told.
+    pub fn set_outcome(&self, id: &str, outcome: &str) -> Result<()> {
+        self.store.with(|db| {
+            db.execute("UPDATE upgrades SET outcome = ?2 WHERE id = ?1", params![id, outcome]).map(drop)
+        })
+    }
+
+    /// Appends a mark, durable on return; refuses one that cannot follow.
+    pub fn mark(
+        &self,
+        id: &str,
+        step: usize,
+        state: StepState,
+        mark: Mark,
+        detail: &str,
+    ) -> Result<StepState> {
+        let next = state.after(mark).ok_or_else(|| illegal(id, step, state, mark))?;
+        self.store.with(|db| {
+            db.execute(
+                "INSERT INTO journal (upgrade_id, step, mark, at, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![id, step, mark.name(), now(), detail],
+            )
+            .map(drop)
+        })?;
+        Ok(next)
+    }
+
+    /// Replays the marks of a change into the states of its `steps` steps.
+    pub fn replay(&self, id: &str, steps: usize) -> Result<Vec<StepState>> {
+        let marks: Vec<(usize, String)> = self.store.with(|db| {
+            db.prepare("SELECT step, mark FROM journal WHERE upgrade_id = ?1 ORDER BY seq")?
+                .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        replay(id, steps, &marks)
+    }
+
+    fn update(&self, sql: &str, id: &str) -> Result<()> {
+        self.store.with(|db| db.execute(sql, [id]).map(drop))
+    }
+}
+
+/// The states of `steps` steps after `marks` (step index, mark name), in order.
+fn replay(id: &str, steps: usize, marks: &[(usize, String)]) -> Result<Vec<StepState>> {
+    let mut states = vec![StepState::default(); steps];
+    for (step, name) in marks {
+        let unknown = || Fault::new(Code::JournalIllegal, id, format!("step {step}: '{name}'"));
+        let mark = Mark::from_name(name).ok_or_else(unknown)?;
+        let state = states.get_mut(*step).ok_or_else(unknown)?;
+        *state = state.after(mark).ok_or_else(|| illegal(id, *step, *state, mark))?;
+    }
+    Ok(states)
+}
+
+fn illegal(id: &str, step: usize, state: StepState, mark: Mark) -> Fault {
+    Fault::new(Code::JournalIllegal, id, format!("step {step} is {state:?}; '{}' cannot follow", mark.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_transition_table_is_total_and_as_documented() {
+        use StepState::*;
+        let states = [Pending, Started, Done, Failed, Undoing, Undone, UndoFailed];
+        let legal = [
+            (Pending, Mark::Started, Started),
+            (Started, Mark::Started, Started),
+            (Started, Mark::Done, Done),
+            (Started, Mark::Failed, Failed),
+            (Started, Mark::UndoStarted, Undoing),
+            (Done, Mark::UndoStarted, Undoing),
+            (Failed, Mark::UndoStarted, Undoing),
+            (Undoing, Mark::UndoStarted, Undoing),
+            (UndoFailed, Mark::UndoStarted, Undoing),
+            (Undoing, Mark::Undone, Undone),
+            (Undoing, Mark::UndoFailed, UndoFailed),
+        ];
+        for state in states {
+            for mark in Mark::ALL {
+                let expected =
+                    legal.iter().find(|(s, m, _)| (*s, *m) == (state, mark)).map(|(_, _, next)| *next);
+                assert_eq!(state.after(mark), expected, "{state:?} + {mark:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn marks_are_replayed_from_the_database() {
+        let journal = Journal::new(Arc::new(Store::in_memory().unwrap()));
+        journal.open("u1", "upgrade", Some("1.0.0"), "1.1.0", "{}").unwrap();
+        let state = journal.mark("u1", 0, StepState::Pending, Mark::Started, "").unwrap();
+        journal.mark("u1", 0, state, Mark::Done, "").unwrap();
+        journal.mark("u1", 1, StepState::Pending, Mark::Started, "").unwrap();
+        let states = journal.replay("u1", 3).unwrap();
+        assert_eq!(states, [StepState::Done, StepState::Started, StepState::Pending]);
+        let open = journal.unfinished().unwrap().unwrap();
+        assert_eq!((open.id.as_str(), open.state, open.attempts), ("u1", ChangeState::Running, 1));
+        journal.set_state("u1", ChangeState::Completed).unwrap();
+        assert!(journal.unfinished().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_illegal_mark_is_refused_live_and_on_replay() {
+        let journal = Journal::new(Arc::new(Store::in_memory().unwrap()));
+        journal.open("u1", "upgrade", None, "1.1.0", "{}").unwrap();
+        let live = journal.mark("u1", 0, StepState::Pending, Mark::Done, "").unwrap_err();
+        let replayed = replay("u1", 1, &[(0, "done".into())]).unwrap_err();
+        for error in [live, replayed] {
+            assert_eq!(error.code(), Code::JournalIllegal);
+        }
+        assert_eq!(replay("u1", 1, &[(1, "started".into())]).unwrap_err().code(), Code::JournalIllegal);
+        assert_eq!(replay("u1", 1, &[(0, "begun".into())]).unwrap_err().code(), Code::JournalIllegal);
+    }
+}
