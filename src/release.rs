@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod info;
+pub mod operations;
 pub mod version;
 
 pub use digest::Digest;

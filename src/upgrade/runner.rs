@@ -1,0 +1,233 @@
+//! Carries out steps under the journal: dumb on purpose.
+//!
+//! Before each effect its mark is durable. A failure before the commit undoes, in reverse, every step that may
+//! have had an effect, and goes on when one of these fails, so that as much as possible is put back.
+
+use async_trait::async_trait;
+
+use super::journal::{Journal, Mark, StepState};
+use super::step::Step;
+use crate::fault::{Fault, Result};
+
+/// What steps do to the world. Every method is idempotent: a process killed at any moment repeats it.
+#[async_trait]
+pub trait Effects: Send {
+    /// Makes the step's effect.
+    async fn apply(&mut self, step: &Step) -> Result<()>;
+    /// Undoes it, also where it was made in part.
+    async fn revert(&mut self, step: &Step) -> Result<()>;
+}
+
+/// The steps of one change and where each stands.
+pub struct Runner<'a> {
+    journal: &'a Journal,
+    id: &'a str,
+    steps: Vec<Step>,
+    states: Vec<StepState>,
+}
+
+impl<'a> Runner<'a> {
+    /// For the change `id`, replaying what its journal says.
+    pub fn new(journal: &'a Journal, id: &'a str, steps: Vec<Step>) -> Result<Self> {
+        let states = journal.replay(id, steps.len())?;
+        Ok(Self { journal, id, steps, states })
+    }
+
+    /// Whether the commit is done: from then on there is only forward.
+    pub fn committed(&self) -> bool {
+        self.any(|step, state| *step == Step::Commit && state == StepState::Done)
+    }
+
+    /// Whether the running stack may have been touched.
+    pub fn touched(&self) -> bool {
+        self.any(|step, state| step.touches_stack() && state != StepState::Pending)
+    }
+
+    fn any(&self, test: impl Fn(&Step, StepState) -> bool) -> bool {
+        self.steps.iter().zip(&self.states).any(|(step, state)| test(step, *state))
+    }
+
+    /// Makes the effects of all steps that are not done yet, in order, and stops at the first failure.
+    pub async fn forward(&mut self, effects: &mut dyn Effects) -> Result<()> {
+        for index in 0..self.steps.len() {
+            if self.states[index] == StepState::Done {
+                continue;
+            }
+            let step = self.steps[index].clone();
+            kill_point("before", &step);
+            self.mark(index, Mark::Started, "")?;
+            kill_point("started", &step);
+            match effects.apply(&step).await {
+                Ok(()) => {
+                    kill_point("applied", &step);
+                    self.mark(index, Mark::Done, "")?;
+                }
+                Err(fault) => {
+                    self.mark(index, Mark::Failed, &fault.to_string())?;
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes, in reverse, every step that may have had an effect; gives back what could not be undone.
+    pub async fn back(&mut self, effects: &mut dyn Effects) -> Result<Vec<Fault>> {
+        let mut failures = Vec::new();
+        for index in (0..self.steps.len()).rev() {
+            if !self.states[index].has_effect() {
+                continue;
+            }
+            let step = self.steps[index].clone();
+            kill_point("undo_before", &step);
+            self.mark(index, Mark::UndoStarted, "")?;
+            kill_point("undo_started", &step);
+            match effects.revert(&step).await {
+                Ok(()) => {
+                    kill_point("undo_applied", &step);
+                    self.mark(index, Mark::Undone, "")?;
+                }
+                Err(fault) => {
+                    self.mark(index, Mark::UndoFailed, &fault.to_string())?;
+                    failures.push(fault);
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    fn mark(&mut self, index: usize, mark: Mark, detail: &str) -> Result<()> {
+        self.states[index] = self.journal.mark(self.id, index, self.states[index], mark, detail)?;
+        Ok(())
+    }
+}
+
+/// In debug builds, ends the process with SIGKILL where `COMPOSE_UPGRADE_KILL_AT` says so
+/// (`started:swap:api`), for the crash tests; release builds have no such thing.
+#[cfg(debug_assertions)]
+fn kill_point(moment: &str, step: &Step) {
+    let here = format!("{moment}:{}", step.name());
+    if std::env::var("COMPOSE_UPGRADE_KILL_AT").is_ok_and(|wanted| wanted == here) {
+        let own = rustix::process::getpid();
+        rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("a process may kill itself");
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn kill_point(_moment: &str, _step: &Step) {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fault::Code;
+    use crate::state::Store;
+
+    /// A world that records effects and fails where it is told to.
+    #[derive(Default)]
+    struct World {
+        made: Vec<String>,
+        fail_apply: Option<String>,
+        fail_revert: Option<String>,
+    }
+
+    #[async_trait]
+    impl Effects for World {
+        async fn apply(&mut self, step: &Step) -> Result<()> {
+            if self.fail_apply.as_deref() == Some(&step.name()) {
+                return Err(Fault::new(Code::Unhealthy, step.name(), "told to"));
+            }
+            self.made.retain(|name| *name != step.name());
+            self.made.push(step.name());
+            Ok(())
+        }
+
+        async fn revert(&mut self, step: &Step) -> Result<()> {
+            if self.fail_revert.as_deref() == Some(&step.name()) {
+                return Err(Fault::new(Code::ContainerFailed, step.name(), "told to"));
+            }
+            self.made.retain(|name| *name != step.name());
+            Ok(())
+        }
+    }
+
+    fn steps() -> Vec<Step> {
+        let swap = |service: &str| Step::Swap { service: service.into() };
+        vec![Step::Protect, Step::FlipCurrent, swap("db"), swap("api"), Step::Verify, Step::Commit]
+    }
+
+    fn journal() -> Journal {
+        let journal = Journal::new(Arc::new(Store::in_memory().unwrap()));
+        journal.open("u", "upgrade", Some("1.0.0"), "1.1.0", "{}").unwrap();
+        journal
+    }
+
+    #[tokio::test]
+    async fn a_good_run_makes_every_effect_in_order_and_is_committed() {
+        let journal = journal();
+        let mut world = World::default();
+        let mut runner = Runner::new(&journal, "u", steps()).unwrap();
+        assert!(!runner.touched());
+        runner.forward(&mut world).await.unwrap();
+        assert_eq!(world.made, ["protect", "flip_current", "swap:db", "swap:api", "verify", "commit"]);
+        assert!(runner.committed() && runner.touched());
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_undone_in_reverse_and_leaves_nothing() {
+        for fail in ["protect", "flip_current", "swap:db", "swap:api", "verify", "commit"] {
+            let journal = journal();
+            let mut world = World { fail_apply: Some(fail.into()), ..World::default() };
+            let mut runner = Runner::new(&journal, "u", steps()).unwrap();
+            let fault = runner.forward(&mut world).await.unwrap_err();
+            assert_eq!(fault.object(), fail);
+            assert!(runner.back(&mut world).await.unwrap().is_empty());
+            assert!(world.made.is_empty(), "after {fail}: {:?}", world.made);
+            assert!(!runner.committed());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_undone_is_told_and_the_rest_is_undone() {
+        let journal = journal();
+        let mut world = World {
+            fail_apply: Some("verify".into()),
+            fail_revert: Some("swap:db".into()),
+            ..World::default()
+        };
+        let mut runner = Runner::new(&journal, "u", steps()).unwrap();
+        runner.forward(&mut world).await.unwrap_err();
+        let failures = runner.back(&mut world).await.unwrap();
+        assert_eq!(failures.len(), 1);
+        assert_eq!(world.made, ["swap:db"]);
+        world.fail_revert = None;
+        let mut again = Runner::new(&journal, "u", steps()).unwrap();
+        assert!(again.back(&mut world).await.unwrap().is_empty());
+        assert!(world.made.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_run_cut_off_after_any_mark_is_finished_by_the_next() {
+        // The journal as a killed process leaves it: the first `cut` marks of a good run.
+        let marks = steps().len() * 2;
+        for cut in 0..=marks {
+            let journal = journal();
+            let mut states = vec![StepState::Pending; steps().len()];
+            for index in 0..cut {
+                let mark = if index % 2 == 0 { Mark::Started } else { Mark::Done };
+                let step = index / 2;
+                states[step] = journal.mark("u", step, states[step], mark, "").unwrap();
+            }
+            let mut world =
+                World { made: steps()[..cut / 2].iter().map(Step::name).collect(), ..World::default() };
+            let mut runner = Runner::new(&journal, "u", steps()).unwrap();
+            runner.forward(&mut world).await.unwrap();
+            assert_eq!(
+                world.made,
+                steps().iter().map(Step::name).collect::<Vec<_>>(),
+                "cut after {cut} marks"
+            );
+        }
+    }
+}
