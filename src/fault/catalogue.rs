@@ -211,9 +211,9 @@ codes! {
     VolumeChanged "VOLUME_CHANGED" Policy
         "the new release changes the definition of the existing volume {object}" "Nothing was changed, because Compose would drop its data. Ask the vendor to give the volume a new name."
         "新版本更改了已有数据卷 {object} 的定义" "未做任何更改，因为 Compose 会丢弃其数据。请供应商为该卷使用新名称。";
-    Downtime "DOWNTIME_UNKNOWN" Failed
-        "the downtime of {object} could not be measured" "Check the machine's clock."
-        "无法测量 {object} 的停机时间" "请检查本机时钟。";
+    NetworkChanged "NETWORK_CHANGED" Policy
+        "the new release changes the definition of the existing network {object}" "Nothing was changed, because every service on it would be cut off. Ask the vendor to give the network a new name."
+        "新版本更改了已有网络 {object} 的定义" "未做任何更改，因为该网络上的所有服务都会中断。请供应商为该网络使用新名称。";
 
     BackupFailed "BACKUP_FAILED" Failed
         "the backup {object} could not be made" "Read the cause, mend it, and run the command again; nothing was stopped for good."

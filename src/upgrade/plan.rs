@@ -75,6 +75,10 @@ pub struct ChangePlan {
     pub steps: Vec<Step>,
     /// Undoing also restores the data, because the new release migrates it.
     pub restores_data: bool,
+    /// The services of the release before, dependencies first.
+    pub old_order: Vec<String>,
+    /// What `previous` pointed to.
+    pub previous_before: Option<Version>,
     /// Named volumes and networks the engine had before, to know what is new.
     pub volumes_before: Vec<String>,
     /// See `volumes_before`.
@@ -149,6 +153,14 @@ impl Plan {
         self.prepare.iter().chain(change).cloned().collect()
     }
 
+    /// The file in `bundles/` the release came from, where the plan brings one.
+    pub fn bundle_file(&self) -> Option<String> {
+        self.prepare.iter().find_map(|step| match step {
+            Step::Unpack { file, .. } => Some(file.clone()),
+            _ => None,
+        })
+    }
+
     /// The service plan of `service`.
     pub fn service(&self, service: &str) -> Result<&ServicePlan> {
         let services = self.change.iter().flat_map(|change| &change.services);
@@ -187,6 +199,8 @@ pub struct Facts {
     pub downtime_ms: BTreeMap<String, u64>,
     /// Containers that are paused for the backup.
     pub paused: Vec<String>,
+    /// The running stack may have been touched.
+    pub touched: bool,
     /// The backup made for this change.
     pub backup_id: Option<String>,
     /// Bytes fetched.

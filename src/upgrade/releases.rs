@@ -66,6 +66,14 @@ pub fn persist(info: &ReleaseInfo, settings: &Settings) -> Vec<String> {
     paths
 }
 
+/// The paths of a release whose content may differ from what was shipped.
+pub fn editable(info: &ReleaseInfo, settings: &Settings) -> Vec<String> {
+    let mut paths = persist(info, settings);
+    paths.extend(info.config.iter().cloned());
+    paths.extend([INFO.to_owned(), PRISTINE.to_owned()]);
+    paths
+}
+
 /// Makes a freshly unpacked release folder ready to be used: keeps the shipped form of what an operator may
 /// change, and replaces every persist path by a link into `shared/`, where missing content is put first.
 ///

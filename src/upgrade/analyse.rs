@@ -1,0 +1,265 @@
+//! Planning the change proper: what the new release means for the stack as it runs now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::compare::{Present, Wanted, compare};
+use super::effects::{data, images};
+use super::fingerprint::fingerprint;
+use super::plan::{Action, ChangePlan, Kind, ServicePlan};
+use super::step::{Step, TagMove};
+use super::world::World;
+use super::{pointers, releases};
+use crate::docker::{Container, Model, ModelService};
+use crate::fault::{Code, Fault, Result};
+use crate::layout::Pointer;
+use crate::release::ReleaseInfo;
+
+/// The compiled Compose model of the new release, among the work files.
+pub const NEW_MODEL: &str = "new.json";
+/// The compiled Compose model of the release before.
+pub const OLD_MODEL: &str = "old.json";
+
+/// Plans the half of the change that touches the stack. `restore` names the backup whose data comes back.
+pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangePlan> {
+    let target = world.target()?;
+    let new = compile(world, &target).await?;
+    let new_path = world.work_file(NEW_MODEL)?;
+    new.to_file(&new_path)?;
+    let current = pointers::read(world.layout(), Pointer::Current)?;
+    let old = match &current {
+        Some(version) => {
+            let model = compile(world, &releases::require(world.layout(), version)?).await?;
+            model.to_file(&world.work_file(OLD_MODEL)?)?;
+            Some(model)
+        }
+        None => None,
+    };
+    if let Some(old) = &old {
+        refuse_changed_definitions(old, &new)?;
+    }
+    let containers = world.engine.list(world.project()).await?;
+    let hashes = world.compose.hashes(world.project(), &world.layout().current(), &new_path).await?;
+    let wanted = wanted(world, &target, &new, &hashes).await?;
+    let present = present(world, &wanted, &new, &containers)?;
+    let mut services = compare(&target, &wanted, &present);
+    let restores_data = target.migrates_data && world.plan.kind == Kind::Upgrade;
+    if restore.is_some() {
+        restart_what_holds_data(world, old.as_ref().unwrap_or(&new), &mut services);
+    }
+    let moves = tag_moves(world, &target).await?;
+    Ok(ChangePlan {
+        steps: steps(world, &services, moves, restores_data, restore),
+        services,
+        restores_data,
+        old_order: old.iter().flat_map(Model::services).map(|service| service.name.clone()).collect(),
+        previous_before: pointers::read(world.layout(), Pointer::Previous)?,
+        volumes_before: world.engine.volumes(world.project()).await?,
+        networks_before: world.engine.networks(world.project()).await?,
+    })
+}
+
+/// Compiles the Compose files of a release as they will be read in `current/`.
+pub async fn compile(world: &World<'_>, info: &ReleaseInfo) -> Result<Model> {
+    let folder = world.layout().release(&info.version.to_string());
+    world.compose.compile(world.project(), &folder, &info.compose, &world.layout().current()).await
+}
+
+/// Compose would drop the data of a volume whose definition changed, and cut every service off a network.
+fn refuse_changed_definitions(old: &Model, new: &Model) -> Result<()> {
+    if let Some(change) = Model::volume_changes(old, new).into_iter().next() {
+        return Err(Fault::new(Code::VolumeChanged, change.name, change.detail));
+    }
+    if let Some(change) = Model::network_changes(old, new).into_iter().next() {
+        return Err(Fault::new(Code::NetworkChanged, change.name, change.detail));
+    }
+    Ok(())
+}
+
+async fn wanted(
+    world: &World<'_>,
+    info: &ReleaseInfo,
+    model: &Model,
+    hashes: &BTreeMap<String, String>,
+) -> Result<Vec<Wanted>> {
+    let folder = world.layout().release(&info.version.to_string());
+    let mut wanted = Vec::new();
+    for service in model.services() {
+        let image_id = planned_image(world, info, service).await?;
+        let volumes = world.engine.image_volumes(&image_id).await?;
+        let hash = hashes.get(&service.name).cloned();
+        wanted.push(Wanted {
+            name: service.name.clone(),
+            replicas: service.replicas,
+            config_hash: hash.ok_or_else(|| {
+                Fault::new(Code::ComposeFailed, &service.name, "Compose gave no hash for this service")
+            })?,
+            image_id: Some(image_id),
+            files: fingerprint(&folder, &release_paths(world, service))?,
+            single: model.cannot_exist_twice(&service.name, &volumes),
+            attached_to: service.attached_to.clone(),
+            restarts_with: service.restarts_with.clone(),
+            one_shot: service.one_shot
+                || info.services.get(&service.name).is_some_and(|policy| policy.one_shot),
+            stop_grace: service.stop_grace,
+        });
+    }
+    Ok(wanted)
+}
+
+/// The engine's ID of the image a service must run.
+async fn planned_image(world: &World<'_>, info: &ReleaseInfo, service: &ModelService) -> Result<String> {
+    match info.images.iter().find(|image| image.reference == service.image) {
+        Some(image) => images::engine_id(world, image).await,
+        // A variable in .env can name an image that is not the release's: then it must be here.
+        None => {
+            let found = world.engine.id_of(&service.image).await?;
+            found.ok_or_else(|| {
+                Fault::new(Code::ImageMissing, &service.image, "the release does not bring it; does .env name it?")
+            })
+        }
+    }
+}
+
+/// The paths of the release folder that a service mounts, relative to it.
+fn release_paths(world: &World<'_>, service: &ModelService) -> Vec<String> {
+    let current = world.layout().current();
+    let inside = |source: &String| {
+        let path = Path::new(source).strip_prefix(&current).ok()?;
+        Some(path.to_string_lossy().into_owned())
+    };
+    service.host_paths().iter().filter_map(inside).collect()
+}
+
+fn present(
+    world: &World<'_>,
+    wanted: &[Wanted],
+    model: &Model,
+    containers: &[Container],
+) -> Result<Vec<Present>> {
+    let started_from: BTreeMap<String, String> = world.installation.store.with(|db| {
+        db.prepare("SELECT container_id, release FROM containers")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    })?;
+    let current = pointers::read(world.layout(), Pointer::Current)?.map(|version| version.to_string());
+    let mut present = Vec::new();
+    for container in containers.iter().filter(|container| !container.oneoff) {
+        let service = model.services().iter().find(|service| service.name == container.service);
+        let folder = started_from.get(&container.id).or(current.as_ref());
+        let files = match (service, folder) {
+            (Some(service), Some(folder)) => {
+                let folder = world.layout().releases().join(folder);
+                fingerprint(&folder, &release_paths(world, service))?
+            }
+            _ => fingerprint(world.layout().root(), &[])?,
+        };
+        present.push(Present {
+            service: container.service.clone(),
+            id: container.id.clone(),
+            name: container.name.clone(),
+            running: container.is_running(),
+            exit_code: container.exit_code,
+            image_id: container.image_id.clone(),
+            config_hash: container.config_hash.clone(),
+            files,
+        });
+    }
+    debug_assert!(wanted.len() == model.services().len());
+    Ok(present)
+}
+
+/// Services whose data comes back from a backup are stopped for it, changed or not.
+fn restart_what_holds_data(world: &World<'_>, model: &Model, services: &mut [ServicePlan]) {
+    let holders = data::holders(world, model);
+    for service in services.iter_mut() {
+        if service.action == Action::Unchanged && holders.contains(&service.name) && !service.old.is_empty() {
+            service.action = Action::Restart;
+            service.reasons.push("its data is restored".into());
+        }
+    }
+}
+
+async fn tag_moves(world: &World<'_>, info: &ReleaseInfo) -> Result<Vec<TagMove>> {
+    let mut moves = Vec::new();
+    for image in &info.images {
+        let to = images::engine_id(world, image).await?;
+        let from = world.engine.id_of(&image.reference).await?;
+        if from.as_ref() != Some(&to) {
+            moves.push(TagMove { reference: image.reference.clone(), to, from });
+        }
+    }
+    Ok(moves)
+}
+
+fn steps(
+    world: &World<'_>,
+    services: &[ServicePlan],
+    moves: Vec<TagMove>,
+    restores_data: bool,
+    restore: Option<&str>,
+) -> Vec<Step> {
+    let changed: Vec<&ServicePlan> =
+        services.iter().filter(|service| service.action != Action::Unchanged).collect();
+    let touches_data = restores_data || restore.is_some();
+    let old: BTreeSet<&str> =
+        changed.iter().filter(|service| !service.old.is_empty()).map(|service| service.name.as_str()).collect();
+    let backup = !old.is_empty()
+        && (touches_data || world.installation.settings.backup.before_upgrade)
+        && world.plan.kind != Kind::Install;
+
+    let mut steps = Vec::new();
+    if !moves.is_empty() {
+        steps.push(Step::TagImages { moves });
+    }
+    if changed.iter().any(|service| matches!(service.action, Action::Swap | Action::Add)) {
+        steps.push(Step::CreateContainers);
+    }
+    if backup && !touches_data {
+        steps.push(Step::Backup);
+    }
+    steps.push(Step::Protect);
+    steps.push(Step::FlipCurrent);
+    if touches_data && !old.is_empty() {
+        // Dependents first, so that nothing writes while its database goes.
+        let services = changed.iter().rev().filter(|service| old.contains(service.name.as_str()));
+        steps.push(Step::StopServices { services: services.map(|service| service.name.clone()).collect() });
+    }
+    if backup && touches_data {
+        steps.push(Step::Backup);
+    }
+    if let Some(backup) = restore {
+        steps.push(Step::RestoreData { backup: backup.to_owned() });
+    }
+    steps.extend(changed.iter().map(|service| Step::Swap { service: service.name.clone() }));
+    steps.extend([Step::Verify, Step::Commit, Step::Finalize, Step::CleanUp]);
+    steps
+}
+
+/// No port that a new container publishes may be held by somebody who will not be stopped.
+pub async fn check_ports(world: &World<'_>) -> Result<()> {
+    if !world.engine.is_local() {
+        return Ok(());
+    }
+    let new = Model::from_file(&world.work_file(NEW_MODEL)?)?;
+    let change = world.change()?;
+    let stops = |name: &str| change.services.iter().any(|s| s.name == name && s.action != Action::Unchanged);
+    let mut freed = BTreeSet::new();
+    for container in world.engine.list(world.project()).await? {
+        if stops(&container.service) {
+            freed.extend(container.published.iter().map(|port| (port.number, port.protocol.clone())));
+        }
+    }
+    for service in new.services().iter().filter(|service| stops(&service.name)) {
+        for port in &service.published {
+            if freed.contains(&(port.number, port.protocol.clone())) {
+                continue;
+            }
+            if let Err(error) = port.try_bind() {
+                let cause = format!("{}/{}: {error}", port.number, port.protocol);
+                return Err(Fault::new(Code::PortTaken, &service.name, cause));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! What each step of a plan does, and how it is undone. One module per kind of thing that is changed.
+
+pub mod containers;
+pub mod data;
+pub mod edits;
+pub mod finish;
+pub mod images;
+pub mod prepare;
+pub mod swap;

@@ -1,0 +1,229 @@
+//! Containers before and after the swap: created beside the old ones, removed again, brought back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::docker::Container;
+use crate::fault::{Code, Fault, Result};
+use crate::messages::Say;
+use crate::progress::Step;
+use crate::upgrade::analyse::{self, NEW_MODEL, OLD_MODEL};
+use crate::upgrade::plan::{Action, ServicePlan};
+use crate::upgrade::world::World;
+use crate::upgrade::{pointers, releases};
+
+/// Creates the new containers of services that are swapped or added; none is started.
+pub async fn create(world: &mut World<'_>) -> Result<()> {
+    let services: Vec<ServicePlan> = beside(world)?;
+    let mut scales = BTreeMap::new();
+    for service in &services {
+        let mut fit = 0;
+        for container in extra(world, service).await? {
+            if container.config_hash == service.config_hash && container.state == "created" {
+                fit += 1;
+            } else {
+                world.engine.remove(&container.id).await?;
+            }
+        }
+        if fit < service.replicas {
+            scales.insert(service.name.clone(), service.old.len() as u32 + service.replicas);
+        }
+    }
+    if !scales.is_empty() {
+        let model = world.work_file(NEW_MODEL)?;
+        let current = world.layout().current();
+        let warnings = world.compose.create_beside(world.project(), &current, &model, &scales).await?;
+        for text in warnings {
+            world.progress.note(Step::StartingServices, Say::Warning { text });
+        }
+    }
+    for service in &services {
+        let created = extra(world, service).await?;
+        check_created(service, &created)?;
+        let ids = created.into_iter().map(|container| container.id).collect();
+        world.learn(|facts| {
+            facts.created.insert(service.name.clone(), ids);
+        })?;
+        let say = Say::ServiceCreated { service: service.name.clone() };
+        world.progress.note(Step::StartingServices, say);
+    }
+    Ok(())
+}
+
+fn beside(world: &World<'_>) -> Result<Vec<ServicePlan>> {
+    let services = world.change()?.services.iter();
+    Ok(services.filter(|s| matches!(s.action, Action::Swap | Action::Add)).cloned().collect())
+}
+
+/// The containers of a service that were not there when the change was planned.
+pub async fn extra(world: &World<'_>, service: &ServicePlan) -> Result<Vec<Container>> {
+    let all = world.engine.list(world.project()).await?;
+    let mut found: Vec<Container> = all
+        .into_iter()
+        .filter(|c| c.service == service.name && !c.oneoff && !service.old.contains_key(&c.id))
+        .collect();
+    found.sort_by_key(|container| container.number);
+    Ok(found)
+}
+
+/// What Compose made must be what was planned.
+pub fn check_created(service: &ServicePlan, created: &[Container]) -> Result<()> {
+    if created.len() != service.replicas as usize {
+        let cause = format!("Compose made {} containers instead of {}", created.len(), service.replicas);
+        return Err(Fault::new(Code::ComposeFailed, &service.name, cause));
+    }
+    for container in created {
+        if service.image_id.as_ref().is_some_and(|planned| *planned != container.image_id) {
+            let cause = format!("container {} has image {}", container.name, container.image_id);
+            return Err(Fault::new(Code::ImageWrong, &service.name, cause));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what [`create`] made: containers, and networks and volumes that are new with this change.
+pub async fn remove_created(world: &mut World<'_>) -> Result<()> {
+    for service in beside(world)? {
+        for container in extra(world, &service).await? {
+            world.engine.stop(&container.id, grace(&service)).await?;
+            world.engine.remove(&container.id).await?;
+        }
+    }
+    let change = world.change()?;
+    let known: BTreeSet<&String> = change.networks_before.iter().collect();
+    for network in world.engine.networks(world.project()).await? {
+        if !known.contains(&network) {
+            world.engine.remove_network(&network).await?;
+        }
+    }
+    // A volume that did not exist before this change holds nothing but what the failed version wrote.
+    let known: BTreeSet<&String> = change.volumes_before.iter().collect();
+    for volume in world.engine.volumes(world.project()).await? {
+        if !known.contains(&volume) {
+            world.engine.remove_volume(&volume).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks what can be checked before anything stops: the old containers are there, and no port the new ones
+/// publish is held by somebody else.
+pub async fn protect(world: &mut World<'_>) -> Result<()> {
+    let change = world.change()?;
+    let present = world.engine.list(world.project()).await?;
+    for service in &change.services {
+        for id in &service.was_running {
+            if !present.iter().any(|container| container.id == *id) {
+                let cause = "its container was removed while the upgrade was prepared; run the command again";
+                return Err(Fault::new(Code::ContainerFailed, &service.name, cause));
+            }
+        }
+    }
+    analyse::check_ports(world).await
+}
+
+/// Brings the old containers back, dependencies first, and waits until they are ready.
+pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
+    if !world.facts().touched {
+        return Ok(());
+    }
+    let change = world.change()?.clone();
+    let from = pointers::read(world.layout(), crate::layout::Pointer::Current)?;
+    let Some(from) = from else {
+        return Ok(());
+    };
+    let info = releases::require(world.layout(), &from)?;
+    let mut failures = Vec::new();
+    for name in &change.old_order {
+        let Some(service) = change.services.iter().find(|service| service.name == *name) else {
+            continue;
+        };
+        if service.was_running.is_empty() || service.action == Action::Unchanged {
+            continue;
+        }
+        world.progress.note(Step::RollingBack, Say::ServiceStarting { service: name.clone() });
+        if let Err(fault) = bring_one_back(world, service, info.timeout_of(name)).await {
+            world.progress.failed(Step::RollingBack, &fault);
+            failures.push(fault);
+        }
+    }
+    match failures.into_iter().next() {
+        None => Ok(()),
+        Some(first) => Err(first),
+    }
+}
+
+async fn bring_one_back(world: &World<'_>, service: &ServicePlan, timeout: Duration) -> Result<()> {
+    let present = world.engine.list(world.project()).await?;
+    let old_is_there = |id: &String| present.iter().any(|container| container.id == *id);
+    let ids: Vec<String> = if service.was_running.iter().all(old_is_there) {
+        service.was_running.clone()
+    } else {
+        recreate_old(world, service).await?
+    };
+    for id in &ids {
+        world.engine.start(id).await?;
+    }
+    for id in &ids {
+        world.engine.wait_first_ready(id, timeout, service.one_shot).await?;
+    }
+    Ok(())
+}
+
+/// Makes the old containers anew where Compose's recreate has replaced them. Their image references may
+/// still name the new images, so they are moved back first.
+async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
+    for step in world.change()?.steps.clone() {
+        if let crate::upgrade::step::Step::TagImages { moves } = step {
+            for step in moves {
+                if let Some(former) = &step.from {
+                    world.engine.tag(former, &step.reference).await?;
+                }
+            }
+        }
+    }
+    let model = world.work_file(OLD_MODEL)?;
+    let current = world.layout().current();
+    world.compose.recreate(world.project(), &current, &model, std::slice::from_ref(&service.name)).await?;
+    let all = world.engine.list(world.project()).await?;
+    Ok(all.into_iter().filter(|c| c.service == service.name && !c.oneoff).map(|c| c.id).collect())
+}
+
+/// Stops services before their data is touched.
+pub async fn stop(world: &mut World<'_>, services: &[String]) -> Result<()> {
+    mark_touched(world)?;
+    for name in services {
+        let service = world.plan.service(name)?.clone();
+        stop_old(world, &service).await?;
+    }
+    Ok(())
+}
+
+/// From now on a failure is a rollback.
+pub fn mark_touched(world: &mut World<'_>) -> Result<()> {
+    world.learn(|facts| facts.touched = true)
+}
+
+/// Stops a service's old containers and remembers when its downtime began.
+pub async fn stop_old(world: &mut World<'_>, service: &ServicePlan) -> Result<()> {
+    world.progress.note(Step::StoppingServices, Say::ServiceStopping { service: service.name.clone() });
+    let now = now_ms();
+    world.learn(|facts| {
+        facts.stopped_at_ms.entry(service.name.clone()).or_insert(now);
+    })?;
+    for id in service.old.keys() {
+        world.engine.stop(id, grace(service)).await?;
+    }
+    Ok(())
+}
+
+/// How long the containers of a service may take to stop.
+pub fn grace(service: &ServicePlan) -> Option<Duration> {
+    service.stop_grace_ms.map(Duration::from_millis)
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,214 @@
+//! Switching `current`, committing, and tidying up after it.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use rusqlite::params;
+
+use super::containers::grace;
+use super::images;
+use crate::backup::{BackupManager, Kind as BackupKind};
+use crate::fault::{Fault, IoContext, Result};
+use crate::layout::Pointer;
+use crate::messages::Say;
+use crate::progress::Step;
+use crate::release::{ReleaseInfo, Version};
+use crate::upgrade::plan::{Action, Kind};
+use crate::upgrade::world::World;
+use crate::upgrade::{journal, pointers, releases};
+
+/// Points `current` at the new release.
+pub fn flip(world: &mut World<'_>) -> Result<()> {
+    pointers::set(world.layout(), Pointer::Current, &world.plan.to)
+}
+
+/// Points it back.
+pub fn flip_back(world: &mut World<'_>) -> Result<()> {
+    put_pointer(world, Pointer::Current, world.plan.from.as_ref())
+}
+
+fn put_pointer(world: &World<'_>, pointer: Pointer, version: Option<&Version>) -> Result<()> {
+    match version {
+        Some(version) => pointers::set(world.layout(), pointer, version),
+        None => pointers::clear(world.layout(), pointer),
+    }
+}
+
+/// The point of no return: the other pointers and the records follow.
+pub async fn commit(world: &mut World<'_>) -> Result<()> {
+    let plan = &world.plan;
+    match (&plan.from, plan.kind) {
+        (None, _) => pointers::set(world.layout(), Pointer::Factory, &plan.to)?,
+        (Some(from), _) if *from != plan.to => pointers::set(world.layout(), Pointer::Previous, from)?,
+        _ => {}
+    }
+    record(world)
+}
+
+fn record(world: &World<'_>) -> Result<()> {
+    let info = world.target()?;
+    let text = String::from_utf8_lossy(&info.to_json()).into_owned();
+    let version = world.plan.to.to_string();
+    let change = world.change()?;
+    let facts = world.facts();
+    let path = world.installation.store.path();
+    world.installation.store.transaction(|db| {
+        let write = || -> rusqlite::Result<()> {
+            if world.plan.kind != Kind::Restore {
+                db.execute(
+                    "INSERT INTO releases (version, info, bundle_hash, strategy, installed_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (version) DO UPDATE SET info = ?2, bundle_hash = coalesce(?3, bundle_hash),
+                       strategy = ?4, installed_at = ?5",
+                    params![version, text, world.plan.bundle_file(), world.plan.strategy, journal::now()],
+                )?;
+                db.execute("DELETE FROM quarantine WHERE version = ?1", [&version])?;
+            }
+            for service in &change.services {
+                let replaced = !matches!(service.action, Action::Unchanged);
+                for id in service.old.keys().filter(|_| replaced) {
+                    db.execute("DELETE FROM containers WHERE container_id = ?1", [id])?;
+                }
+                let restarted = service.old.keys().filter(|_| service.action == Action::Restart);
+                let created = facts.created.get(&service.name).into_iter().flatten();
+                for id in created.chain(restarted) {
+                    db.execute(
+                        "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)",
+                        params![id, service.name, version],
+                    )?;
+                }
+            }
+            db.execute("UPDATE upgrades SET committed = 1 WHERE id = ?1", [&world.id]).map(drop)
+        };
+        write().map_err(|error| crate::state::fault(path, error))
+    })
+}
+
+/// Takes a commit back that failed halfway.
+pub fn take_back_commit(world: &mut World<'_>) -> Result<()> {
+    let before = world.change()?.previous_before.clone();
+    put_pointer(world, Pointer::Previous, before.as_ref())?;
+    if world.plan.from.is_none() {
+        pointers::clear(world.layout(), Pointer::Factory)?;
+    }
+    Ok(())
+}
+
+/// Removes the old containers and gives the new ones the usual names.
+pub async fn finalize(world: &mut World<'_>) -> Result<()> {
+    world.progress.started(Step::CleaningUp, Say::CleanupStarted);
+    let change = world.change()?.clone();
+    let facts = world.facts().clone();
+    for service in &change.services {
+        if matches!(service.action, Action::Unchanged | Action::Restart) {
+            continue;
+        }
+        for id in service.old.keys() {
+            world.engine.stop(id, grace(service)).await?;
+            world.engine.remove(id).await?;
+        }
+        let new = facts.created.get(&service.name).into_iter().flatten();
+        let mut usual: BTreeSet<String> = service.old.values().cloned().collect();
+        if service.action == Action::Recreate {
+            continue;
+        }
+        let project = world.project();
+        usual.extend((1..=service.replicas).map(|number| format!("{project}-{}-{number}", service.name)));
+        let names = service.old.values().cloned().chain(usual).collect::<Vec<_>>();
+        let mut taken = BTreeSet::new();
+        for id in new {
+            let free = names.iter().find(|name| !taken.contains(*name));
+            if let Some(name) = free {
+                world.engine.rename(id, name).await?;
+                taken.insert(name.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is no longer needed: work files, old releases with their pins and bundles, old backups.
+pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
+    remove_folder(&world.layout().work(&world.id))?;
+    let in_use = folders_in_use(world).await?;
+    let living: BTreeSet<Version> = in_use.iter().filter_map(|folder| folder.parse().ok()).collect();
+    let keep = world.installation.settings.keep.releases;
+    for version in releases::superfluous(world.layout(), &living, keep)? {
+        remove_release(world, &version).await?;
+    }
+    for leftover in releases::leftovers(world.layout())? {
+        let name = leftover.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !in_use.contains(&name) {
+            remove_folder(&leftover)?;
+        }
+    }
+    remove_bundles(world)?;
+    let manager = BackupManager::new(world.installation.store.clone(), world.layout().backups());
+    let protected: Vec<String> = world.facts().backup_id.iter().cloned().collect();
+    manager.prune(world.installation.settings.backup.keep, BackupKind::PreUpgrade, &protected)?;
+    world.progress.finished(Step::CleaningUp, Say::CleanupFinished);
+    Ok(())
+}
+
+/// The release folders that living containers were started from; records of dead ones are dropped.
+async fn folders_in_use(world: &World<'_>) -> Result<BTreeSet<String>> {
+    let living: BTreeSet<String> =
+        world.engine.list(world.project()).await?.into_iter().map(|container| container.id).collect();
+    let rows: Vec<(String, String)> = world.installation.store.with(|db| {
+        db.prepare("SELECT container_id, release FROM containers")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    })?;
+    let (alive, dead): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(id, _)| living.contains(id));
+    for (id, _) in dead {
+        world
+            .installation
+            .store
+            .with(|db| db.execute("DELETE FROM containers WHERE container_id = ?1", [&id]).map(drop))?;
+    }
+    Ok(alive.into_iter().map(|(_, release)| release).collect())
+}
+
+async fn remove_release(world: &World<'_>, version: &Version) -> Result<()> {
+    let mut kept: Vec<ReleaseInfo> = Vec::new();
+    for other in releases::versions(world.layout())? {
+        if other != *version {
+            kept.extend(releases::info(world.layout(), &other)?);
+        }
+    }
+    if let Some(info) = releases::info(world.layout(), version)? {
+        images::unpin(world, &info, &kept).await?;
+    }
+    remove_folder(&world.layout().release(&version.to_string()))?;
+    let version = version.to_string();
+    world.installation.store.with(|db| db.execute("DELETE FROM releases WHERE version = ?1", [version]).map(drop))
+}
+
+/// Bundles that no recorded release came from.
+fn remove_bundles(world: &World<'_>) -> Result<()> {
+    let wanted: BTreeSet<String> = world.installation.store.with(|db| {
+        db.prepare("SELECT bundle_hash FROM releases WHERE bundle_hash IS NOT NULL")?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    })?;
+    let folder = world.layout().bundles();
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(&folder).at(&folder)? {
+        let entry = entry.at(&folder)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let needed = wanted.contains(&name)
+            || name.strip_suffix(".converted").is_some_and(|origin| wanted.contains(origin));
+        if !needed && entry.file_type().at(entry.path())?.is_file() {
+            fs::remove_file(entry.path()).at(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_folder(path: &std::path::Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Fault::io(path, error)),
+        _ => Ok(()),
+    }
+}

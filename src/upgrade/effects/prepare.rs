@@ -1,0 +1,157 @@
+//! Getting a release here: fetched, verified, unpacked. Nothing that runs is touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::layout::Pointer;
+use crate::messages::Say;
+use crate::progress::Step;
+use crate::release::bundle::{Bundle, Limits};
+use crate::release::operations::Operations;
+use crate::release::unpack::{apply_patch, unpack_stack, verify_release};
+use crate::release::{ReleaseInfo, legacy};
+use crate::transfer::{Fetcher, FileRequest, Location};
+use crate::upgrade::step::Package;
+use crate::upgrade::world::World;
+use crate::upgrade::{pointers, releases};
+
+/// Fetches the package into `bundles/`.
+pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
+    let settings = &world.installation.settings.download;
+    let fetcher = Fetcher::new(world.installation.store.clone(), settings, world.progress.clone())?;
+    let folder = world.layout().bundles();
+    fs::create_dir_all(&folder).at(&folder)?;
+    let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<Vec<_>>>()?;
+    let name = locations.first().map(ToString::to_string).unwrap_or_default();
+    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    let request = FileRequest {
+        locations,
+        name: name.clone(),
+        destination: folder.join(&package.file),
+        expect: package.hash,
+        size: package.size,
+    };
+    world.progress.started(Step::DownloadingUpdate, Say::DownloadStarted { name: name.clone() });
+    let fetched = fetcher.file(&request).await?;
+    world.learn(|facts| facts.bytes_downloaded += fetched.transferred)?;
+    world.progress.finished(Step::DownloadingUpdate, Say::DownloadFinished { name });
+    Ok(())
+}
+
+/// The bundle a fetched package is, or was converted into.
+pub fn bundle_path(bundles: &Path, file: &str) -> PathBuf {
+    let converted = bundles.join(format!("{file}.converted"));
+    if converted.is_file() { converted } else { bundles.join(file) }
+}
+
+/// Makes the release folder, unless it is here and whole already.
+pub async fn unpack(world: &mut World<'_>, file: &str, patch: Option<&Operations>) -> Result<()> {
+    let version = world.plan.to.clone();
+    world.progress.started(Step::ExtractingUpdate, Say::UnpackStarted { version: version.to_string() });
+    let job = UnpackJob {
+        layout: world.layout().clone(),
+        settings: world.installation.settings.clone(),
+        version: version.clone(),
+        arch: world.engine.arch().to_owned(),
+        package: world.layout().bundles().join(file),
+        patch: patch.cloned(),
+        id: world.id.clone(),
+    };
+    let replaced = tokio::task::spawn_blocking(move || job.run())
+        .await
+        .map_err(|error| Fault::from_error(Code::Io, "unpack", error))??;
+    if let Some(folder) = replaced {
+        // Containers that were started from the former folder still hold it.
+        let (old, new) = (version.to_string(), folder);
+        world.installation.store.with(|db| {
+            db.execute("UPDATE containers SET release = ?2 WHERE release = ?1", [old, new]).map(drop)
+        })?;
+    }
+    world.progress.finished(Step::ExtractingUpdate, Say::UnpackFinished { version: version.to_string() });
+    Ok(())
+}
+
+/// Unpacking off the async runtime.
+struct UnpackJob {
+    layout: crate::layout::Layout,
+    settings: crate::settings::Settings,
+    version: crate::release::Version,
+    arch: String,
+    package: PathBuf,
+    patch: Option<Operations>,
+    id: String,
+}
+
+impl UnpackJob {
+    /// Gives back the name of the folder the former release of the same version was moved to, if any.
+    fn run(&self) -> Result<Option<String>> {
+        let bundle = self.bundle()?;
+        let info = bundle.info();
+        if info.version != self.version {
+            let cause = format!("it holds version {}, not {}", info.version, self.version);
+            return Err(Fault::new(Code::BundleInvalid, self.package.display(), cause));
+        }
+        if self.is_here(info)? {
+            return Ok(None);
+        }
+        let releases = self.layout.releases();
+        let staging = releases.join(format!(".{}.new", self.version));
+        if staging.exists() {
+            fs::remove_dir_all(&staging).at(&staging)?;
+        }
+        fs::create_dir_all(&staging).at(&staging)?;
+        match &self.patch {
+            None => unpack_stack(&bundle, &staging, &Limits::default())?,
+            Some(operations) => {
+                let from = pointers::read(&self.layout, Pointer::Current)?;
+                let from = from.ok_or_else(|| Fault::new(Code::NoPrevious, "current", "a patch needs it"))?;
+                let base = releases::require(&self.layout, &from)?;
+                let folder = self.layout.release(&from.to_string());
+                apply_patch(&folder, &base, &bundle, operations, &staging)?;
+            }
+        }
+        releases::adopt_shared(&self.layout, &staging, info, &self.settings)?;
+        let folder = fs::File::open(&staging).at(&staging)?;
+        rustix::fs::syncfs(&folder).map_err(|error| Fault::io(&staging, error.into()))?;
+        let reinstall = self.layout.release(&self.version.to_string()).exists();
+        releases::put_in_place(&self.layout, &staging, &self.version)?;
+        if !reinstall {
+            return Ok(None);
+        }
+        let former = format!(".{}.old-{}", self.version, self.id);
+        let place = releases.join(&former);
+        fs::rename(&staging, &place).at(&place)?;
+        Ok(Some(former))
+    }
+
+    /// The package as a bundle; one of the older kind is converted first.
+    fn bundle(&self) -> Result<Bundle> {
+        let file = self.package.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = self.layout.bundles();
+        let path = bundle_path(&folder, &file);
+        if path != self.package || !legacy::is_legacy(&path)? {
+            return Bundle::open(&path);
+        }
+        let converted = folder.join(format!("{file}.converted"));
+        let scratch = folder.join(format!("{file}.scratch"));
+        legacy::convert(&path, &self.version, &self.arch, &converted, &scratch)?;
+        Bundle::open(&converted)
+    }
+
+    /// Whether the release folder is here, is this very release, and is whole.
+    fn is_here(&self, info: &ReleaseInfo) -> Result<bool> {
+        let Some(present) = releases::info(&self.layout, &self.version)? else {
+            return Ok(false);
+        };
+        if present.files != info.files || present.images != info.images {
+            return Ok(false);
+        }
+        Ok(verify_release(
+            &self.layout.release(&self.version.to_string()),
+            info,
+            &releases::editable(info, &self.settings),
+        )?
+        .is_empty())
+    }
+}

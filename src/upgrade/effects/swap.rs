@@ -1,0 +1,159 @@
+//! The swap of one service, and the verification of all.
+
+use std::time::Duration;
+
+use super::containers::{check_created, extra, grace, mark_touched, now_ms, stop_old};
+use crate::docker::Stable;
+use crate::fault::Result;
+use crate::messages::Say;
+use crate::progress::Step;
+use crate::upgrade::analyse::NEW_MODEL;
+use crate::upgrade::plan::{Action, ServicePlan};
+use crate::upgrade::world::World;
+
+/// Takes `service` from its old containers to its new ones.
+pub async fn swap(world: &mut World<'_>, service: &str) -> Result<()> {
+    let service = world.plan.service(service)?.clone();
+    mark_touched(world)?;
+    match service.action {
+        Action::Unchanged => Ok(()),
+        Action::Remove => stop_old(world, &service).await,
+        Action::Add => {
+            let new = created(world, &service);
+            start(world, &service, &new).await
+        }
+        Action::Restart => {
+            stop_old(world, &service).await?;
+            start(world, &service, &service.was_running).await?;
+            downtime(world, &service)
+        }
+        Action::Recreate => {
+            stop_old(world, &service).await?;
+            let new = recreate(world, &service).await?;
+            start(world, &service, &new).await?;
+            downtime(world, &service)
+        }
+        Action::Swap => {
+            swap_pairs(world, &service).await?;
+            downtime(world, &service)
+        }
+    }
+}
+
+/// With several replicas one goes down at a time.
+async fn swap_pairs(world: &mut World<'_>, service: &ServicePlan) -> Result<()> {
+    let new = created(world, service);
+    if new.len() < 2 || service.old.len() < 2 {
+        stop_old(world, service).await?;
+        return start(world, service, &new).await;
+    }
+    let mut old = service.old.keys();
+    let now = now_ms();
+    world.learn(|facts| {
+        facts.stopped_at_ms.entry(service.name.clone()).or_insert(now);
+    })?;
+    for id in &new {
+        if let Some(former) = old.next() {
+            world.engine.stop(former, grace(service)).await?;
+        }
+        start(world, service, std::slice::from_ref(id)).await?;
+    }
+    for former in old {
+        world.engine.stop(former, grace(service)).await?;
+    }
+    Ok(())
+}
+
+fn created(world: &World<'_>, service: &ServicePlan) -> Vec<String> {
+    world.facts().created.get(&service.name).cloned().unwrap_or_default()
+}
+
+async fn recreate(world: &mut World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
+    let mut new = extra(world, service).await?;
+    if check_created(service, &new).is_err() {
+        let model = world.work_file(NEW_MODEL)?;
+        let current = world.layout().current();
+        let names = std::slice::from_ref(&service.name);
+        world.compose.recreate(world.project(), &current, &model, names).await?;
+        new = extra(world, service).await?;
+        check_created(service, &new)?;
+    }
+    let ids: Vec<String> = new.into_iter().map(|container| container.id).collect();
+    let known = ids.clone();
+    world.learn(|facts| {
+        facts.created.insert(service.name.clone(), known);
+    })?;
+    Ok(ids)
+}
+
+async fn start(world: &mut World<'_>, service: &ServicePlan, ids: &[String]) -> Result<()> {
+    world.progress.note(Step::StartingServices, Say::ServiceStarting { service: service.name.clone() });
+    for id in ids {
+        world.engine.start(id).await?;
+    }
+    for id in ids {
+        let timeout = Duration::from_millis(service.timeout_ms);
+        world.engine.wait_first_ready(id, timeout, service.one_shot).await?;
+    }
+    Ok(())
+}
+
+fn downtime(world: &mut World<'_>, service: &ServicePlan) -> Result<()> {
+    let Some(stopped) = world.facts().stopped_at_ms.get(&service.name).copied() else {
+        return Ok(());
+    };
+    // Wall-clock time, because the swap may be finished by another process than the one that began it.
+    let ms = now_ms().saturating_sub(stopped);
+    world.learn(|facts| {
+        facts.downtime_ms.entry(service.name.clone()).or_insert(ms);
+    })?;
+    let say = Say::ServiceSwapped { service: service.name.clone(), ms };
+    world.progress.note(Step::StartingServices, say);
+    Ok(())
+}
+
+/// Stops the new containers; `Protect` brings the old ones back once everything they need is back.
+pub async fn swap_back(world: &mut World<'_>, service: &str) -> Result<()> {
+    let service = world.plan.service(service)?.clone();
+    if matches!(service.action, Action::Restart | Action::Unchanged | Action::Remove) {
+        return Ok(());
+    }
+    world.progress.note(Step::RollingBack, Say::ServiceStopping { service: service.name.clone() });
+    for container in extra(world, &service).await? {
+        world.engine.stop(&container.id, grace(&service)).await?;
+    }
+    Ok(())
+}
+
+/// Verifies every service over the stability window, then the probes.
+pub async fn verify(world: &mut World<'_>) -> Result<()> {
+    let info = world.target()?;
+    world.progress.started(Step::VerifyingServices, Say::VerifyStarted);
+    let change = world.change()?.clone();
+    let changed = change.services.iter().any(|service| service.action != Action::Unchanged);
+    let mut watched = Vec::new();
+    let present = world.engine.list(world.project()).await?;
+    for service in change.services.iter().filter(|service| service.replicas > 0) {
+        let new = match service.action {
+            Action::Unchanged | Action::Restart => service.old.keys().cloned().collect(),
+            _ => created(world, service),
+        };
+        for id in new {
+            let window = if changed { service.stability_ms } else { 0 };
+            watched.push(Stable {
+                service: service.name.clone(),
+                image_id: service.image_id.clone(),
+                one_shot: service.one_shot,
+                window: Duration::from_millis(window),
+                timeout: Duration::from_millis(service.timeout_ms),
+                name: present.iter().find(|c| c.id == id).map_or_else(|| id.clone(), |c| c.name.clone()),
+                id,
+            });
+        }
+    }
+    world.engine.verify_stable(&watched).await?;
+    let containers = watched.iter().map(|stable| (stable.service.clone(), stable.id.clone())).collect();
+    world.engine.run_probes(&info.health.probes, &containers).await?;
+    world.progress.finished(Step::VerifyingServices, Say::VerifyFinished);
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The real world a plan is carried out in: the installation, the engine, Compose, and what was learnt.
+
+use async_trait::async_trait;
+
+use super::effects;
+use super::installation::Installation;
+use super::journal::Journal;
+use super::plan::{ChangePlan, Facts, Plan};
+use super::runner::Effects;
+use super::step::Step;
+use crate::docker::{Compose, Engine};
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::layout::Layout;
+use crate::messages::Say;
+use crate::progress::{self, Progress};
+use crate::release::ReleaseInfo;
+
+/// Everything the effects of a change need.
+pub struct World<'a> {
+    /// The installation that is changed.
+    pub installation: &'a Installation,
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The Compose command.
+    pub compose: &'a Compose,
+    /// Who is told.
+    pub progress: Progress,
+    /// The change's ID.
+    pub id: String,
+    /// What will be done.
+    pub plan: Plan,
+    /// What was learnt; change it only through [`World::learn`].
+    facts: Facts,
+    journal: Journal,
+}
+
+impl<'a> World<'a> {
+    /// For the change `id`.
+    pub fn new(
+        installation: &'a Installation,
+        engine: &'a Engine,
+        compose: &'a Compose,
+        progress: Progress,
+        id: &str,
+        plan: Plan,
+        facts: Facts,
+    ) -> Self {
+        let journal = Journal::new(installation.store.clone());
+        Self { installation, engine, compose, progress, id: id.to_owned(), plan, facts, journal }
+    }
+
+    /// Where things are.
+    pub fn layout(&self) -> &Layout {
+        &self.installation.layout
+    }
+
+    /// The Compose project.
+    pub fn project(&self) -> &str {
+        &self.installation.settings.project
+    }
+
+    /// What the steps learnt so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Adds to what was learnt; durable on return.
+    pub fn learn(&mut self, add: impl FnOnce(&mut Facts)) -> Result<()> {
+        let before = self.facts.clone();
+        add(&mut self.facts);
+        if self.facts == before {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&self.facts).expect("facts are always valid JSON");
+        self.journal.set_facts(&self.id, &text)
+    }
+
+    /// Tells a person something that the result repeats.
+    pub fn warn(&mut self, step: progress::Step, say: Say) -> Result<()> {
+        let text = say.text(self.progress.lang());
+        self.progress.warning(step, say);
+        self.learn(|facts| {
+            if !facts.warnings.contains(&text) {
+                facts.warnings.push(text);
+            }
+        })
+    }
+
+    /// The half of the plan that touches the stack.
+    pub fn change(&self) -> Result<&ChangePlan> {
+        self.plan
+            .change
+            .as_ref()
+            .ok_or_else(|| Fault::new(Code::JournalIllegal, &self.id, "the change is not planned yet"))
+    }
+
+    /// The release the change leads to.
+    pub fn target(&self) -> Result<ReleaseInfo> {
+        super::releases::require(self.layout(), &self.plan.to)
+    }
+
+    /// A file this change needs while it runs; its folder is made.
+    pub fn work_file(&self, name: &str) -> Result<std::path::PathBuf> {
+        let folder = self.layout().work(&self.id);
+        std::fs::create_dir_all(&folder).at(&folder)?;
+        Ok(folder.join(name))
+    }
+}
+
+#[async_trait]
+impl Effects for World<'_> {
+    async fn apply(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Fetch(package) => effects::prepare::fetch(self, package).await,
+            Step::Unpack { file, patch } => effects::prepare::unpack(self, file, patch.as_ref()).await,
+            Step::CarryEdits => effects::edits::carry(self),
+            Step::LoadImages { file } => effects::images::load(self, file.as_deref()).await,
+            Step::TagImages { moves } => effects::images::tag(self, moves).await,
+            Step::CreateContainers => effects::containers::create(self).await,
+            Step::Backup => effects::data::backup(self).await,
+            Step::Protect => effects::containers::protect(self).await,
+            Step::FlipCurrent => effects::finish::flip(self),
+            Step::StopServices { services } => effects::containers::stop(self, services).await,
+            Step::RestoreData { backup } => effects::data::restore(self, backup).await,
+            Step::Swap { service } => effects::swap::swap(self, service).await,
+            Step::Verify => effects::swap::verify(self).await,
+            Step::Commit => effects::finish::commit(self).await,
+            Step::Finalize => effects::finish::finalize(self).await,
+            Step::CleanUp => effects::finish::clean_up(self).await,
+        }
+    }
+
+    async fn revert(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::CarryEdits => effects::edits::put_back(self),
+            Step::TagImages { moves } => effects::images::untag(self, moves).await,
+            Step::CreateContainers => effects::containers::remove_created(self).await,
+            Step::Backup => effects::data::undo_backup(self).await,
+            Step::Protect => effects::containers::bring_back(self).await,
+            Step::FlipCurrent => effects::finish::flip_back(self),
+            Step::RestoreData { .. } => effects::data::undo_restore(self).await,
+            Step::Swap { service } => effects::swap::swap_back(self, service).await,
+            Step::Commit => effects::finish::take_back_commit(self),
+            // What these made is found again by its content and is in nobody's way; `Protect` brings back
+            // what was stopped.
+            Step::Fetch(_)
+            | Step::Unpack { .. }
+            | Step::LoadImages { .. }
+            | Step::StopServices { .. }
+            | Step::Verify
+            | Step::Finalize
+            | Step::CleanUp => Ok(()),
+        }
+    }
+}
