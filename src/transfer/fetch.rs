@@ -149,9 +149,15 @@ impl Fetcher {
         };
         self.progress.note(Step::DownloadingUpdate, Say::DownloadStarted { name: name() });
         let mut job = Job::open(request, &self.store, &self.progress).await?;
+        // Opening the part waits for whoever else fetches the same file.
+        if let Some(cached) = cached(request).await? {
+            job.tidy().await?;
+            self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
+            return Ok(cached);
+        }
         let mut fetched = None;
         for location in before {
-            match self.from_location(&mut job, location).await {
+            match self.try_location(&mut job, location).await {
                 Err(Failure::Fatal(fault)) => return give_up(&mut job, fault).await,
                 Err(failure) => {
                     let text = failure.into_fault().message(self.progress.lang());
@@ -165,7 +171,7 @@ impl Fetcher {
         }
         let fetched = match fetched {
             Some(fetched) => fetched,
-            None => match self.from_location(&mut job, last).await {
+            None => match self.try_location(&mut job, last).await {
                 Ok(found) => found,
                 Err(failure) => return give_up(&mut job, failure.into_fault()).await,
             },
@@ -175,7 +181,7 @@ impl Fetcher {
     }
 
     /// Tries one location until it has given the file or is given up.
-    async fn from_location(&self, job: &mut Job<'_>, at: &Location) -> Result<Fetched, Failure> {
+    async fn try_location(&self, job: &mut Job<'_>, at: &Location) -> Result<Fetched, Failure> {
         let (mut failures, mut start_overs, mut furthest) = (0, 0, job.length());
         loop {
             match self.attempt(job, at).await {

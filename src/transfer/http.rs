@@ -29,15 +29,21 @@ pub(super) fn client(policy: &Policy) -> Result<Client> {
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let leaves_tls = attempt.previous().last().is_some_and(|from| from.scheme() == "https")
-        && attempt.url().scheme() != "https";
-    if leaves_tls {
-        attempt.error("the server redirects from https to an unprotected address")
-    } else if attempt.previous().len() > MOST_REDIRECTS {
-        attempt.error("too many redirects")
-    } else {
-        attempt.follow()
+    match may_follow(attempt.previous(), attempt.url()) {
+        Ok(()) => attempt.follow(),
+        Err(cause) => attempt.error(cause),
     }
+}
+
+/// Whether a redirect from the last of `previous` to `next` is followed.
+fn may_follow(previous: &[Url], next: &Url) -> Result<(), &'static str> {
+    if previous.last().is_some_and(|from| from.scheme() == "https") && next.scheme() != "https" {
+        return Err("the server redirects from https to an unprotected address");
+    }
+    if previous.len() > MOST_REDIRECTS {
+        return Err("too many redirects");
+    }
+    Ok(())
 }
 
 /// A request for the bytes as they are: a compressed transfer would have neither their hash nor their ranges.
@@ -152,5 +158,27 @@ fn failed(at: &Location, answer: Answer) -> Failure {
         Answer::Whole { .. } | Answer::Rest { .. } | Answer::Complete | Answer::StartOver => {
             Failure::refused(Fault::new(Code::SourceRefused, at, "the answer does not fit the request"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_are_bounded_and_never_leave_tls() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        for (from, to, followed) in [
+            ("https://a/x", "https://b/x", true),
+            ("http://a/x", "https://b/x", true),
+            ("http://a/x", "http://b/x", true),
+            ("https://a/x", "http://a/x", false),
+        ] {
+            assert_eq!(may_follow(&[url(from)], &url(to)).is_ok(), followed, "{from} to {to}");
+        }
+        let chain = vec![url("http://a/"); MOST_REDIRECTS];
+        assert!(may_follow(&chain, &url("http://a/")).is_ok());
+        let longer = vec![url("http://a/"); MOST_REDIRECTS + 1];
+        assert!(may_follow(&longer, &url("http://a/")).is_err());
     }
 }

@@ -57,6 +57,9 @@ impl Location {
         let invalid = |cause: String| {
             Fault::new(Code::ManifestInvalid, self, format!("the reference '{}' {cause}", redact(reference)))
         };
+        if reference.is_empty() {
+            return Err(invalid("is empty".into()));
+        }
         match (Url::parse(reference), &self.0) {
             (Ok(url), Place::Http(_)) if url.scheme() == "file" => {
                 Err(invalid("names a local file in a document from the network".into()))

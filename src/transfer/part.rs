@@ -161,18 +161,19 @@ pub(super) fn sync_folder_of(path: &Path) -> Result<()> {
     File::open(folder).and_then(|folder| folder.sync_all()).at(folder)
 }
 
-/// The digest and length of a finished file that keeps the promise. One that does not is removed, and so is
-/// one that no hash vouches for.
+/// The digest and length of a finished file that keeps the promise. One that breaks it is removed. One that no
+/// hash vouches for proves nothing; it stays until a fetched one takes its name.
 pub(super) fn verify_existing(destination: &Path, promise: &Promise) -> Result<Option<(Digest, u64)>> {
+    let Some(hash) = promise.hash else { return Ok(None) };
     let file = match File::open(destination) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Fault::io(destination, error)),
     };
     let length = file.metadata().at(destination)?.len();
-    if promise.hash.is_some() && promise.size.is_none_or(|size| size == length) {
+    if promise.size.is_none_or(|size| size == length) {
         let found = Digest::of_reader(file).at(destination)?;
-        if Some(found.0) == promise.hash {
+        if found.0 == hash {
             return Ok(Some(found));
         }
     }

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -201,5 +202,23 @@ fn versions_that_do_not_parse_have_their_own_code_and_place() {
         let fault = refuse(&document);
         assert_eq!(fault.code(), Code::VersionInvalid, "{document}");
         assert!(fault.detail().contains(place) && fault.detail().contains("manifest.json"), "{fault}");
+    }
+}
+
+proptest! {
+    /// Whatever happens to a manifest on its way, it is read or refused; and what is read can be written.
+    #[test]
+    fn a_manifest_with_damage_is_read_or_refused(
+        which in 0usize..3,
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = [SIMPLE, ENHANCED, SCHEMA_1][which].to_vec();
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Ok(manifest) = Manifest::from_json(&bytes, "manifest.json") {
+            prop_assert_eq!(Manifest::from_json(&manifest.to_json(), "again").unwrap(), manifest);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::http::Response;
+use compose_upgrade::transfer::Source;
 
 #[tokio::test]
 async fn documents_are_read_up_to_their_limit() {
@@ -50,17 +51,33 @@ async fn a_document_is_tried_again_while_it_may_come() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named_without_secrets() {
     let scene = Scene::new(10);
-    let address = {
-        let gone = HttpServer::serve_dir(&scene.source);
-        format!("http://user:hunter2@{}/manifest.json?token=hunter2", gone.address())
-    };
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let port = address.rsplit_once(':').unwrap().1.split('/').next().unwrap();
-    let address = address.replace(port, &unused.port().to_string());
+    let address = format!("http://user:hunter2@{unused}/manifest.json?token=hunter2");
     let at = Location::parse(&address).unwrap();
     let fault = scene.fetcher().document(&at, 10).await.unwrap_err();
     assert_eq!(fault.code(), Code::SourceUnreachable);
     assert!(fault.to_string().contains("127.0.0.1"), "{fault}");
     let said = format!("{fault} {fault:?} {:?}", scene.messages());
     assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[tokio::test]
+async fn a_source_with_a_token_is_reached_with_it() {
+    let scene = Scene::new(10);
+    std::fs::create_dir(scene.source.join("manifest")).unwrap();
+    std::fs::write(scene.source.join("manifest.json"), b"newest").unwrap();
+    std::fs::write(scene.source.join("manifest/1.0.0+b1.json"), b"that one").unwrap();
+    let web = format!("{}?token=t", scene.server.url());
+    for text in [web, scene.source.display().to_string()] {
+        let source = Source::parse(&text).unwrap();
+        let one = source.manifest_of(&"1.0.0+b1".parse().unwrap()).unwrap();
+        let bundle = source.manifest().join("stack.bundle").unwrap();
+        let fetcher = scene.fetcher();
+        assert_eq!(fetcher.document(&source.manifest(), 100).await.unwrap(), b"newest");
+        assert_eq!(fetcher.document(&one, 100).await.unwrap(), b"that one");
+        assert!(fetcher.document(&bundle, 100).await.unwrap() == scene.content);
+    }
+    let log = scene.server.log();
+    assert_eq!(log.len(), 3);
+    assert!(log.iter().all(|exchange| exchange.request.query.as_deref() == Some("token=t")));
 }

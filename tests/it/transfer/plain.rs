@@ -1,6 +1,7 @@
 //! Downloads where all goes well, from the network and from folders.
 
 use super::*;
+use crate::support::http::Response;
 
 #[tokio::test]
 async fn a_file_is_fetched_verified_and_named() {
@@ -116,4 +117,24 @@ async fn redirects_without_end_are_refused_at_once() {
     scene.assert_nothing();
 }
 
-use crate::support::http::Response;
+#[tokio::test]
+async fn two_at_once_fetch_once() {
+    let scene = Scene::new(300_000);
+    let (one, other) = (scene.fetcher(), scene.fetcher());
+    let request = scene.request();
+    let (one, other) = tokio::join!(one.file(&request), other.file(&request));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    scene.assert_complete(&one);
+    scene.assert_complete(&other);
+    assert!(one.cached != other.cached);
+    assert_eq!(scene.statuses(), [200]);
+}
+
+#[tokio::test]
+async fn a_slow_server_is_not_a_stalled_one() {
+    let scene = Scene::new(5 * 64 * 1024);
+    let pace = Duration::from_millis(100); // in all longer than the 300 ms that count as a stall
+    scene.server.always(FILE, move |request, honest| honest(&request).pace(pace));
+    scene.assert_complete(&scene.fetch().await.unwrap());
+    assert_eq!(scene.statuses(), [200]);
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::http::Response;
+use compose_upgrade::settings::DownloadSettings;
 
 const SIZE: usize = 400_000;
 const HALF: u64 = 200_000;
@@ -36,6 +37,17 @@ async fn a_cut_connection_is_continued_in_the_same_run() {
     assert_eq!(fetched.transferred, SIZE as u64);
     assert_eq!(scene.statuses(), [200, 206, 206]);
     assert_eq!(scene.warnings().len(), 2);
+}
+
+#[tokio::test]
+async fn a_cut_anywhere_is_survived() {
+    for cut in [0, 1, HALF, SIZE as u64 - 1, SIZE as u64] {
+        let scene = Scene::new(SIZE);
+        scene.server.once(FILE, move |request, honest| honest(&request).cut_after(cut));
+        let fetched = scene.fetch().await.unwrap();
+        scene.assert_complete(&fetched);
+        assert_eq!(fetched.transferred, SIZE as u64, "cut after {cut}");
+    }
 }
 
 #[tokio::test]
@@ -203,4 +215,46 @@ async fn a_mirror_does_not_continue_another_s_part() {
     let fetched = scene.fetcher().file(&request).await.unwrap();
     scene.assert_complete(&fetched);
     assert_eq!(mirror.log()[0].request.header("range"), None);
+}
+
+/// What the process in the next test does until it is killed.
+#[tokio::test]
+#[ignore = "run as a process of its own by the next test"]
+async fn the_process_that_is_killed() {
+    let (Ok(url), Ok(device)) = (std::env::var("CUTEST_URL"), std::env::var("CUTEST_DEVICE")) else { return };
+    let device = PathBuf::from(device);
+    let store = Arc::new(Store::open(&device.join("state.db")).unwrap());
+    let fetcher = Fetcher::new(store, &DownloadSettings::default(), Progress::silent()).unwrap();
+    let request = FileRequest {
+        locations: vec![Location::parse(&url).unwrap()],
+        name: "stack.bundle".into(),
+        destination: device.join("bundles/stack.bundle"),
+        expect: Some(std::env::var("CUTEST_HASH").unwrap().parse().unwrap()),
+        size: None,
+    };
+    fetcher.file(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_but_itself() {
+    let scene = Scene::new(SIZE);
+    scene.server.once(FILE, |request, honest| honest(&request).stall_after(HALF));
+    let mut process = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "transfer::resume::the_process_that_is_killed"])
+        .env("CUTEST_URL", scene.server.url_of(FILE))
+        .env("CUTEST_DEVICE", &scene.device)
+        .env("CUTEST_HASH", Digest::of(&scene.content).to_string())
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    while scene.part_length() < HALF {
+        assert_eq!(process.try_wait().unwrap(), None, "it ended by itself");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    process.kill().await.unwrap();
+    assert!(!scene.destination.exists());
+    let fetched = scene.fetch().await.unwrap();
+    scene.assert_complete(&fetched);
+    assert_eq!((fetched.transferred, fetched.resumed_from), (HALF, Some(HALF)));
 }
