@@ -291,7 +291,7 @@ fn answer(root: &Path, request: &Request) -> Response {
         format!("\"{:x}-{:x}-{:x}.{:x}\"", metadata.ino(), length, metadata.mtime(), metadata.mtime_nsec());
     let date = httpdate(modified);
     let same = request.header("if-range").is_none_or(|value| value == tag || value == date);
-    let first = request.header("range").filter(|_| same).and_then(|range| range_start(range));
+    let first = request.header("range").filter(|_| same).and_then(range_start);
     let (status, first, count) = match first {
         Some(first) if first >= length => {
             return Response::new(416, "").set("Content-Range", format!("bytes */{length}"));
