@@ -1,1 +1,31 @@
-//! transfer
+//! Files from a source, each verified before anyone sees it.
+//!
+//! A [`Source`] says where a manifest is, a [`Location`] where a file is (HTTP, HTTPS or a local path), and a
+//! [`Fetcher`] gets it: small documents into memory, files onto the disk. A file is streamed into
+//! `<destination>.part` and renamed into place only after its length and hash were checked, so that whatever
+//! bears the destination's name is whole. What interrupts a download (a cut, a dropped future, SIGKILL) leaves
+//! a part file and a row in the state database; the next call continues there, if the server proves that the
+//! file is still the same one.
+//!
+//! ```text
+//! fetch.rs      attempts, mirrors, retries        (uses everything below)
+//! http.rs       one request                       local.rs   one local file
+//! part.rs       the part file: lock, hash, finish ledger.rs  the row about it
+//! answer.rs     what an HTTP answer means (pure)  backoff.rs how long to wait (pure)
+//! ```
+
+mod answer;
+mod backoff;
+mod failure;
+mod fetch;
+mod http;
+mod job;
+mod ledger;
+mod local;
+mod location;
+mod part;
+mod space;
+
+pub use backoff::Backoff;
+pub use fetch::{Fetched, Fetcher, FileRequest, Policy};
+pub use location::{Location, Source};

@@ -128,6 +128,9 @@ codes! {
     DownloadFailed "DOWNLOAD_FAILED" Failed
         "the download of {object} did not finish" "Run the command again; it continues where it stopped."
         "{object} 下载未完成" "请重新运行，会从中断处继续下载。";
+    DocumentTooLarge "DOCUMENT_TOO_LARGE" Failed
+        "the document {object} is larger than is allowed" "Check that the source address is right; nothing was changed."
+        "文档 {object} 超过允许的大小" "请检查更新源地址；未做任何更改。";
     HashMismatch "HASH_MISMATCH" Trust
         "{object} does not have the promised content" "It was not used. Try again; if it persists, tell the vendor."
         "{object} 的内容与承诺的不一致" "该文件未被使用。请重试；若仍然如此，请联系供应商。";

@@ -1,1 +1,4 @@
 //! One integration binary: what a user would notice.
+
+mod support;
+mod transfer;

@@ -1,0 +1,257 @@
+//! Attempts, mirrors and retries.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::failure::Failure;
+use super::http;
+use super::job::{Job, blocking};
+use super::local;
+use super::location::Location;
+use super::part::{self, Promise};
+use crate::fault::{Code, Fault, Result};
+use crate::messages::Say;
+use crate::progress::{Progress, Step};
+use crate::release::Digest;
+use crate::settings::DownloadSettings;
+use crate::state::Store;
+
+/// An attempt that brought the part this much further than any before it starts the counting anew: a bad line
+/// is not a dead one.
+const HEADWAY: u64 = 1024 * 1024;
+/// How often a part may turn out useless at one location before the location is given up.
+const MOST_START_OVERS: u32 = 2;
+
+/// How patient downloads are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Attempts at one location, in a row and without headway, before it is given up.
+    pub attempts: u32,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long a connection may be silent.
+    pub stall_timeout: Duration,
+    /// The waits between attempts.
+    pub backoff: Backoff,
+}
+
+impl From<&DownloadSettings> for Policy {
+    fn from(settings: &DownloadSettings) -> Self {
+        Self {
+            attempts: settings.attempts.max(1),
+            connect_timeout: Duration::from_secs(settings.connect_timeout_s),
+            stall_timeout: Duration::from_secs(settings.stall_timeout_s),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// A file to fetch.
+#[derive(Debug, Clone)]
+pub struct FileRequest {
+    /// Where it is: the first that works is used.
+    pub locations: Vec<Location>,
+    /// What it is called in messages.
+    pub name: String,
+    /// Where it goes. Whatever has this name is whole.
+    pub destination: PathBuf,
+    /// What its content must hash to, if that is known.
+    pub expect: Option<Digest>,
+    /// Its length, if that is known.
+    pub size: Option<u64>,
+}
+
+/// A file that was fetched and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The hash of its content.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes that came over the network, or out of the source folder, in this call.
+    pub transferred: u64,
+    /// The first byte at which bytes from before were continued and kept.
+    pub resumed_from: Option<u64>,
+    /// It was here already.
+    pub cached: bool,
+}
+
+/// Gets documents and files.
+pub struct Fetcher {
+    store: Arc<Store>,
+    policy: Policy,
+    progress: Progress,
+    client: reqwest::Client,
+}
+
+impl Fetcher {
+    /// With the operator's settings.
+    pub fn new(store: Arc<Store>, settings: &DownloadSettings, progress: Progress) -> Result<Self> {
+        Self::with_policy(store, Policy::from(settings), progress)
+    }
+
+    /// With any policy.
+    pub fn with_policy(store: Arc<Store>, policy: Policy, progress: Progress) -> Result<Self> {
+        let client = http::client(&policy)?;
+        Ok(Self { store, policy, progress, client })
+    }
+
+    /// Reads a small document. One over `limit` bytes is `Code::DocumentTooLarge`.
+    pub async fn document(&self, at: &Location, limit: u64) -> Result<Vec<u8>> {
+        self.read(at, limit).await.map_err(|(fault, _)| fault)
+    }
+
+    /// Like [`Fetcher::document`], but none where the source says that there is no such document.
+    pub async fn document_if_present(&self, at: &Location, limit: u64) -> Result<Option<Vec<u8>>> {
+        match self.read(at, limit).await {
+            Ok(document) => Ok(Some(document)),
+            Err((_, true)) => Ok(None),
+            Err((fault, false)) => Err(fault),
+        }
+    }
+
+    /// The document, or why not and whether that is because it is absent.
+    async fn read(&self, at: &Location, limit: u64) -> Result<Vec<u8>, (Fault, bool)> {
+        let mut failures = 0;
+        loop {
+            let outcome = match at.url() {
+                Some(url) => http::document(&self.client, at, url, limit).await,
+                None => local::document(at, limit).await,
+            };
+            match outcome {
+                Ok(document) => return Ok(document),
+                Err(Failure::Refused { fault, absent }) => return Err((fault, absent)),
+                Err(Failure::Fatal(fault) | Failure::StartOver(fault)) => return Err((fault, false)),
+                Err(Failure::Passing { fault, wait }) => {
+                    failures += 1;
+                    if failures >= self.policy.attempts {
+                        return Err((fault, false));
+                    }
+                    self.pause(Step::CheckingUpdates, &at.to_string(), failures, &fault, wait).await;
+                }
+            }
+        }
+    }
+
+    /// Fetches a file. What is returned has the promised hash and length and lies at its destination.
+    pub async fn file(&self, request: &FileRequest) -> Result<Fetched> {
+        let name = || request.name.clone();
+        if let Some(cached) = cached(request).await? {
+            self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
+            return Ok(cached);
+        }
+        let Some((last, before)) = request.locations.split_last() else {
+            return Err(Fault::new(Code::DownloadFailed, &request.name, "no address is known"));
+        };
+        self.progress.note(Step::DownloadingUpdate, Say::DownloadStarted { name: name() });
+        let mut job = Job::open(request, &self.store, &self.progress).await?;
+        // Opening the part waits for whoever else fetches the same file.
+        if let Some(cached) = cached(request).await? {
+            job.tidy().await?;
+            self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
+            return Ok(cached);
+        }
+        let mut fetched = None;
+        for location in before {
+            match self.try_location(&mut job, location).await {
+                Err(Failure::Fatal(fault)) => return give_up(&mut job, fault).await,
+                Err(failure) => {
+                    let text = failure.into_fault().message(self.progress.lang());
+                    self.progress.warning(Step::DownloadingUpdate, Say::Warning { text });
+                }
+                Ok(found) => {
+                    fetched = Some(found);
+                    break;
+                }
+            }
+        }
+        let fetched = match fetched {
+            Some(fetched) => fetched,
+            None => match self.try_location(&mut job, last).await {
+                Ok(found) => found,
+                Err(failure) => return give_up(&mut job, failure.into_fault()).await,
+            },
+        };
+        self.progress.note(Step::DownloadingUpdate, Say::DownloadFinished { name: name() });
+        Ok(fetched)
+    }
+
+    /// Tries one location until it has given the file or is given up.
+    async fn try_location(&self, job: &mut Job<'_>, at: &Location) -> Result<Fetched, Failure> {
+        let (mut failures, mut start_overs, mut furthest) = (0, 0, job.length());
+        loop {
+            match self.attempt(job, at).await {
+                Err(Failure::Passing { fault, wait }) => {
+                    if job.length() >= furthest.saturating_add(HEADWAY) {
+                        furthest = job.length();
+                        failures = 0;
+                    }
+                    failures += 1;
+                    if failures >= self.policy.attempts {
+                        return Err(Failure::passing(fault));
+                    }
+                    self.pause(Step::DownloadingUpdate, job.name(), failures, &fault, wait).await;
+                }
+                Err(Failure::StartOver(fault)) => {
+                    start_overs += 1;
+                    if start_overs > MOST_START_OVERS {
+                        return Err(Failure::refused(fault));
+                    }
+                    let text = fault.message(self.progress.lang());
+                    self.progress.warning(Step::DownloadingUpdate, Say::Warning { text });
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn attempt(&self, job: &mut Job<'_>, at: &Location) -> Result<Fetched, Failure> {
+        if !job.is_whole().await? {
+            match (at.url(), at.path()) {
+                (Some(url), _) => http::fetch(job, &self.client, at, url).await?,
+                (None, Some(path)) => local::copy(job, at, path).await?,
+                (None, None) => {}
+            }
+        }
+        job.finish(at).await
+    }
+
+    async fn pause(&self, step: Step, name: &str, failures: u32, fault: &Fault, asked: Option<Duration>) {
+        let wait = self.policy.backoff.wait(failures, rand::random(), asked);
+        let cause = fault.message(self.progress.lang());
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let say = Say::DownloadRetry { name: name.to_owned(), attempt: failures, wait_ms, cause };
+        self.progress.warning(step, say);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// The file, if it is at its destination already.
+async fn cached(request: &FileRequest) -> Result<Option<Fetched>> {
+    let promise = Promise { hash: request.expect, size: request.size };
+    let destination = request.destination.clone();
+    let found = blocking(move || part::verify_existing(&destination, &promise)).await?;
+    Ok(found.map(|(digest, size)| Fetched {
+        path: request.destination.clone(),
+        digest,
+        size,
+        transferred: 0,
+        resumed_from: None,
+        cached: true,
+    }))
+}
+
+/// The fault of a download that failed everywhere; that an empty part could not be removed is added to it.
+async fn give_up(job: &mut Job<'_>, fault: Fault) -> Result<Fetched> {
+    match job.tidy().await {
+        Ok(()) => Err(fault),
+        Err(other) => {
+            let detail = format!("{}; and {other}", fault.detail());
+            Err(Fault::new(fault.code(), fault.object(), detail))
+        }
+    }
+}
