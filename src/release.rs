@@ -1,9 +1,18 @@
 //! What a release is: versions, manifests, the strategy, the bundle and what is in it.
 
+pub mod bundle;
 pub mod digest;
+pub mod dockersave;
+pub(crate) mod durable;
 pub mod info;
+pub mod oci;
+pub mod operations;
+pub(crate) mod tarball;
+pub mod tree;
+pub mod unpack;
 pub mod version;
 
+pub use bundle::Bundle;
 pub use digest::Digest;
 pub use info::ReleaseInfo;
 pub use version::Version;
