@@ -1,6 +1,7 @@
 //! What a release is: versions, manifests, the strategy, the bundle and what is in it.
 
 pub mod bundle;
+pub mod compose_files;
 pub mod digest;
 pub mod dockersave;
 pub(crate) mod durable;

@@ -3,6 +3,7 @@
 mod hostile;
 mod images;
 mod patch;
+mod publish;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
