@@ -119,6 +119,10 @@ codes! {
         "the release folder {object} does not hold what was installed" "Run 'client upgrade --force-full' to install it anew."
         "版本目录 {object} 的内容与安装时不符" "请运行 'client upgrade --force-full' 重新安装。";
 
+    ReleaseExists "RELEASE_EXISTS" Policy
+        "{object} is published already with other content" "Publish the change under a new version; devices may have this one."
+        "{object} 已发布且内容不同" "请用新的版本号发布更改；设备可能已安装该版本。";
+
     SourceUnreachable "SOURCE_UNREACHABLE" Failed
         "the source {object} cannot be reached" "Check the network and the address; the next run continues where this one stopped."
         "无法连接更新源 {object}" "请检查网络和地址；下次运行会从中断处继续。";

@@ -8,6 +8,7 @@ mod read;
 mod reference;
 mod write;
 
+use super::operations::Operations;
 use std::collections::BTreeMap;
 
 use super::info::Requires;
@@ -100,31 +101,6 @@ pub struct Patch {
     pub operations: Operations,
     /// For people.
     pub notes: Option<String>,
-}
-
-/// What a patch changes in the stack folder.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Operations {
-    /// Taken from the package.
-    pub replace: PathSet,
-    /// Removed.
-    pub delete: PathSet,
-}
-
-/// Paths in the stack folder, relative, without `.`, `..` or a final `/`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PathSet {
-    /// Single files.
-    pub files: Vec<String>,
-    /// Folders with everything in them.
-    pub directories: Vec<String>,
-}
-
-impl PathSet {
-    /// Whether nothing is named.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.directories.is_empty()
-    }
 }
 
 impl Manifest {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::node::Node;
-use super::{IndexRef, Manifest, Operations, Package, PackageHash, Patch, PathSet, reference};
+use super::{IndexRef, Manifest, Package, PackageHash, Patch, reference};
 use crate::fault::{Code, Fault, Result};
 use crate::release::info::{Requires, is_safe_relative};
+use crate::release::operations::{Operations, Paths};
 use crate::release::{Arch, Digest, Version};
 
 /// Whether a package may leave its hash out.
@@ -98,12 +99,12 @@ fn patch(node: &Node<'_>, hash_field: HashField) -> Result<Patch> {
 }
 
 fn operations(node: &Node<'_>) -> Result<Operations> {
-    let paths = |name| node.get(name)?.map_or(Ok(PathSet::default()), |set| path_set(&set));
+    let paths = |name| node.get(name)?.map_or(Ok(Paths::default()), |set| path_set(&set));
     Ok(Operations { replace: paths("replace")?, delete: paths("delete")? })
 }
 
-fn path_set(node: &Node<'_>) -> Result<PathSet> {
-    Ok(PathSet {
+fn path_set(node: &Node<'_>) -> Result<Paths> {
+    Ok(Paths {
         files: list(node, "files", |file| inner_path(file, file.text()?))?,
         directories: list(node, "directories", |folder| {
             let text = folder.text()?;

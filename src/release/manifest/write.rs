@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Manifest, Operations, Package, PackageHash, Patch, PathSet};
+use super::{Manifest, Package, PackageHash, Patch};
 use crate::release::info::Requires;
+use crate::release::operations::{Operations, Paths};
 
 pub(super) fn manifest(manifest: &Manifest) -> Vec<u8> {
     let mut root = Map::new();
@@ -70,7 +71,7 @@ fn patch(patch: &Patch) -> Value {
     Value::Object(fields)
 }
 
-fn path_set(set: &PathSet) -> Value {
+fn path_set(set: &Paths) -> Value {
     json!({ "files": set.files, "directories": set.directories })
 }
 

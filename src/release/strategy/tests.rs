@@ -1,5 +1,6 @@
 use super::*;
-use crate::release::manifest::{Operations, Package, PackageHash, Patch};
+use crate::release::manifest::{Package, PackageHash, Patch};
+use crate::release::operations::Operations;
 
 fn version(text: &str) -> Version {
     text.parse().unwrap()

@@ -1,0 +1,84 @@
+//! Puts a whole release into a bundle, in the one order that makes bundles reproducible.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::super::dockersave::SavedImages;
+use super::super::info::FileInfo;
+use super::super::oci::{self, ImageRow};
+use super::super::{ReleaseInfo, info::ImageInfo};
+use super::{BundleSummary, BundleWriter, IMAGES, RELEASE_JSON, STACK};
+use crate::fault::{Code, Fault, IoContext, Result};
+
+/// Writes the bundle `out`: `info` as its `release.json`, of its files those `keep` wants (read from
+/// `stack`), and of its images those that `images` holds. A full bundle keeps all; a patch keeps what is new.
+pub fn pack(
+    out: &Path,
+    info: &ReleaseInfo,
+    stack: &Path,
+    keep: impl Fn(&FileInfo) -> bool,
+    images: &SavedImages,
+) -> Result<BundleSummary> {
+    let mut writer = BundleWriter::create(out)?;
+    writer.add_bytes(RELEASE_JSON, 0o644, &info.to_json())?;
+    let mut files: Vec<&FileInfo> = info.files.iter().filter(|file| keep(file)).collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    for file in files {
+        let member = format!("{STACK}/{}", file.path);
+        if let Some(target) = &file.link {
+            writer.add_link(&member, target)?;
+            continue;
+        }
+        let source = stack.join(&file.path);
+        let reader = File::open(&source).at(&source)?;
+        let size = reader.metadata().at(&source)?.len();
+        writer.add_file(&member, file.mode, size, file.hash, reader)?;
+    }
+    if !images.is_empty() {
+        add_images(&mut writer, info, images)?;
+    }
+    writer.finish()
+}
+
+fn add_images(writer: &mut BundleWriter, info: &ReleaseInfo, images: &SavedImages) -> Result<()> {
+    let mut rows: Vec<ImageRow> = Vec::new();
+    let held = |image: &&ImageInfo| images.contains(&image.id);
+    let mut wanted: Vec<&ImageInfo> = info.images.iter().filter(held).collect();
+    wanted.sort_by(|a, b| (a.digest, &a.reference).cmp(&(b.digest, &b.reference)));
+    for image in &wanted {
+        let tag = oci::ImageName::parse(&image.reference)?;
+        match rows.last_mut().filter(|row| row.manifest == image.digest) {
+            Some(row) => row.tags.push(tag),
+            None => rows.push(ImageRow {
+                manifest: image.digest,
+                manifest_size: images.documents(&image.id)?.1.len() as u64,
+                config: image.id,
+                layers: image.layers.iter().map(|layer| layer.digest).collect(),
+                tags: vec![tag],
+            }),
+        }
+    }
+    for row in &mut rows {
+        row.tags.sort();
+        row.tags.dedup();
+    }
+    writer.add_bytes(&format!("{IMAGES}/oci-layout"), 0o644, oci::OCI_LAYOUT.as_bytes())?;
+    writer.add_bytes(&format!("{IMAGES}/index.json"), 0o644, &oci::index_json(&rows))?;
+    writer.add_bytes(&format!("{IMAGES}/manifest.json"), 0o644, &oci::docker_manifest(&rows))?;
+    for image in &wanted {
+        let (config, manifest) = images.documents(&image.id)?;
+        writer.add_blob(image.id, config.len() as u64, || Ok(config))?;
+        writer.add_blob(image.digest, manifest.len() as u64, || Ok(manifest))?;
+        for layer in &image.layers {
+            if layer.digest != layer.diff_id {
+                return Err(Fault::new(
+                    Code::BundleInvalid,
+                    &image.reference,
+                    "a layer is named by another digest",
+                ));
+            }
+            writer.add_blob(layer.digest, layer.size, || images.open_layer(&layer.digest))?;
+        }
+    }
+    Ok(())
+}
