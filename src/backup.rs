@@ -1,1 +1,198 @@
-//! backup
+//! Backups of a stack's data: `tar.gz` archives in `backups/`, each with a row in `state.db`.
+//!
+//! The caller decides what belongs in a backup and stops or pauses what writes to it; this module writes,
+//! reads back, restores and records. It never talks to the engine: what only the engine can read comes in as a
+//! tar stream and goes out as one.
+//!
+//! An archive is plain: `tar -xzf` unpacks it with names, owners, modes, times and links. Its entries lie below
+//! the names of its parts, and `backup.json` at the end says what the parts are. A backup is `complete` only
+//! after the file was read back from the disk and every entry was what was read from the stack.
+//!
+//! All functions block on the disk: call them on a blocking thread
+//! ([`create_in_background`](BackupManager::create_in_background) does).
+
+mod create;
+mod decode;
+mod encode;
+mod entry;
+mod extract;
+mod incoming;
+mod meta;
+mod reconcile;
+mod record;
+mod restore;
+mod scan;
+mod swap;
+mod walk;
+mod write;
+
+pub use create::{BackupRequest, Origin, Part};
+pub use entry::{Entry, EntryKind, Mtime};
+pub use reconcile::Problem;
+pub use record::{Document, Kind, PartKind, PartRecord, Record, Status};
+pub use restore::{RestoreTarget, Restored, Settled, TakeTar};
+pub use scan::PartTar;
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::release::Digest;
+use crate::state::{StateLock, Store};
+use record::Records;
+use scan::Expected;
+
+/// The archives in one folder and their rows.
+pub struct BackupManager {
+    store: Arc<Store>,
+    folder: PathBuf,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The backup.
+    pub id: String,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Of the whole file.
+    pub hash: Digest,
+    /// Entries of all parts.
+    pub entries: u64,
+    /// Bytes in the files of all parts.
+    pub bytes: u64,
+    /// What the archive says of itself.
+    pub document: Document,
+}
+
+impl BackupManager {
+    /// The backups in `folder`, recorded in `store`. Touches nothing yet.
+    pub fn new(store: Arc<Store>, folder: PathBuf) -> Self {
+        Self { store, folder }
+    }
+
+    /// All rows, oldest first.
+    pub fn list(&self) -> Result<Vec<Record>> {
+        self.records().all()
+    }
+
+    /// The row whose id is, or alone begins with, `id`.
+    pub fn get(&self, id: &str) -> Result<Record> {
+        let unknown = |cause: &str| Fault::new(Code::BackupUnknown, format!("'{id}'"), cause);
+        if id.is_empty() {
+            return Err(unknown(""));
+        }
+        let mut found = self.records().starting_with(id)?;
+        if let Some(exact) = found.iter().position(|record| record.id == id) {
+            return Ok(found.swap_remove(exact));
+        }
+        match found.len() {
+            0 => Err(unknown("")),
+            1 => Ok(found.swap_remove(0)),
+            count => Err(unknown(&format!("{count} begin with it; give more of the name"))),
+        }
+    }
+
+    /// The archive of `record`.
+    pub fn path_of(&self, record: &Record) -> PathBuf {
+        self.folder.join(&record.file)
+    }
+
+    /// Reads the whole archive and compares every byte and entry with the row.
+    pub fn verify(&self, id: &str, cancel: &AtomicBool) -> Result<Verified> {
+        let record = self.complete(id)?;
+        let expected = self.expected(&record)?;
+        let found = scan::scan(&self.path_of(&record), &expected, cancel, &mut |_, _, _| Ok(()))?;
+        let scan::Scanned { document, entries, bytes, size } = found;
+        Ok(Verified { id: record.id.clone(), size, hash: expected.hash, entries, bytes, document })
+    }
+
+    /// Every entry of the archive, which is verified on the way.
+    pub fn contents(&self, id: &str) -> Result<Vec<Entry>> {
+        let record = self.complete(id)?;
+        let mut entries = Vec::new();
+        let never = AtomicBool::new(false);
+        scan::scan(&self.path_of(&record), &self.expected(&record)?, &never, &mut |_, entry, _| {
+            entries.push(entry.clone());
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Deletes the archive and its row.
+    pub fn delete(&self, id: &str) -> Result<Record> {
+        let _writer = self.lock_writer("backup delete")?;
+        self.delete_locked(id)
+    }
+
+    /// Deletes all but the newest `keep` complete backups of `kind`, and the failed ones older than the oldest
+    /// that is kept. What `protected` names is never deleted and does not count. Returns what was deleted.
+    pub fn prune(&self, keep: usize, kind: Kind, protected: &[String]) -> Result<Vec<Record>> {
+        let _writer = self.lock_writer("backup prune")?;
+        let mut kept = 0;
+        let mut deleted = Vec::new();
+        for record in self.list()?.into_iter().rev().filter(|record| record.kind == kind) {
+            if protected.contains(&record.id) || record.status == Status::Running {
+                continue;
+            }
+            if kept < keep {
+                kept += usize::from(record.status == Status::Complete);
+                continue;
+            }
+            deleted.push(self.delete_locked(&record.id)?);
+        }
+        Ok(deleted)
+    }
+
+    fn delete_locked(&self, id: &str) -> Result<Record> {
+        let record = self.get(id)?;
+        // First the file: a row without a file is found by `reconcile`, and a person sees what it was.
+        remove_file(&self.path_of(&record))?;
+        remove_file(&self.unfinished(&record))?;
+        self.records().remove(&record.id)?;
+        Ok(record)
+    }
+
+    fn records(&self) -> Records<'_> {
+        Records(&self.store)
+    }
+
+    /// The file of a backup that is being written.
+    fn unfinished(&self, record: &Record) -> PathBuf {
+        self.folder.join(format!("{}.part", record.file))
+    }
+
+    fn complete(&self, id: &str) -> Result<Record> {
+        let record = self.get(id)?;
+        if record.status != Status::Complete {
+            let cause = record.error.clone().unwrap_or_else(|| "it was never completed".into());
+            return Err(Fault::new(Code::BackupCorrupt, self.path_of(&record).display(), cause));
+        }
+        Ok(record)
+    }
+
+    fn expected<'r>(&self, record: &'r Record) -> Result<Expected<'r>> {
+        let hash = record.hash.ok_or_else(|| {
+            Fault::new(Code::BackupCorrupt, self.path_of(record).display(), "the record has no hash of it")
+        })?;
+        Ok(Expected { id: &record.id, hash, parts: &record.parts })
+    }
+
+    /// One writer at a time; that is also how [`reconcile`](Self::reconcile) knows whether one lives.
+    fn lock_writer(&self, what: &str) -> Result<StateLock> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        made.at(&self.folder)?;
+        StateLock::acquire(&self.folder.join(".lock"), what)
+    }
+}
+
+/// Deletes a file that need not be there.
+fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Fault::io(path, error)),
+        _ => Ok(()),
+    }
+}

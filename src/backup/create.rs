@@ -1,0 +1,220 @@
+//! Makes a backup: a row, a file beside its final name, the file read back, its final name, the row complete.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::record::{Document, Kind, PartKind, Record, Status};
+use super::scan::{self, Expected};
+use super::write::{ArchiveWriter, DOCUMENT, Written, room};
+use super::{BackupManager, incoming, remove_file, walk};
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::messages::Say;
+use crate::progress::{Progress, Step, Unit};
+use crate::release::Version;
+use crate::release::info::is_safe_relative;
+
+/// Room is asked for a third of the data: databases, text and logs compress better than that, and a demand
+/// for the whole would refuse most backups that fit. Data that does not compress is stopped while it is
+/// written, before the disk is full, and leaves nothing behind.
+const ROOM_SHARE: u64 = 3;
+
+/// What a backup is made of.
+pub struct BackupRequest {
+    /// The Compose project.
+    pub project: String,
+    /// The version that is installed.
+    pub version: Option<Version>,
+    /// The version an upgrade is about to go to.
+    pub target: Option<Version>,
+    /// Why.
+    pub kind: Kind,
+    /// What.
+    pub parts: Vec<Part>,
+    /// gzip level, 0 to 9.
+    pub level: u32,
+}
+
+/// One part: a name in the archive, where the data belongs, where it comes from.
+pub struct Part {
+    /// Relative, unique, not below another part: `volumes/pgdata`, `persist/data`, `files/.env`.
+    pub name: String,
+    /// Where the data belongs.
+    pub kind: PartKind,
+    /// Where it comes from now.
+    pub origin: Origin,
+}
+
+/// Where a part's data comes from.
+pub enum Origin {
+    /// A file or folder.
+    Disk(PathBuf),
+    /// A tar stream whose entries all lie below one top folder (or are one file), which is left away.
+    Tar(Box<dyn Read + Send>),
+}
+
+impl BackupManager {
+    /// Makes a backup, tells `progress` of it under `CreatingBackup`, and returns its complete record. On any
+    /// error (also when `cancel` becomes true: `Code::Interrupted`) no file is left and the row is `failed`.
+    pub fn create(&self, request: BackupRequest, progress: &Progress, cancel: &AtomicBool) -> Result<Record> {
+        check_names(&request.parts)?;
+        let _writer = self.lock_writer("backup create")?;
+        let mut record = new_record(&request);
+        self.records().put(&record)?;
+        progress.started(Step::CreatingBackup, Say::BackupStarted);
+        let written = self.write(&record, request, progress, cancel);
+        record.ended_at = Some(OffsetDateTime::now_utc());
+        match written {
+            Ok(written) => {
+                record.status = Status::Complete;
+                record.size = written.size;
+                record.files = written.parts.iter().map(|part| part.files).sum();
+                record.hash = Some(written.hash);
+                record.parts = written.parts;
+                self.records().put(&record)?;
+                for text in record.warnings() {
+                    progress.warning(Step::CreatingBackup, Say::Warning { text });
+                }
+                progress.finished(Step::CreatingBackup, Say::BackupFinished { id: record.id.clone() });
+                Ok(record)
+            }
+            Err(fault) => Err(self.give_up(record, fault)),
+        }
+    }
+
+    /// [`create`](Self::create) on a blocking thread.
+    pub async fn create_in_background(
+        self: Arc<Self>,
+        request: BackupRequest,
+        progress: Progress,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<Record> {
+        let project = request.project.clone();
+        let work = tokio::task::spawn_blocking(move || self.create(request, &progress, &cancel));
+        work.await.map_err(|error| Fault::from_error(Code::BackupFailed, project, error))?
+    }
+
+    /// Removes what was written and records the failure; what fails in that is added to the fault.
+    fn give_up(&self, mut record: Record, fault: Fault) -> Fault {
+        record.status = Status::Failed;
+        record.error = Some(fault.to_string());
+        let removed = remove_file(&self.unfinished(&record)).and(remove_file(&self.path_of(&record)));
+        match removed.and(self.records().put(&record)) {
+            Ok(()) => fault,
+            Err(also) => {
+                let detail = format!("{}; and on giving up: {also}", fault.detail());
+                Fault::new(fault.code(), fault.object(), detail)
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        record: &Record,
+        request: BackupRequest,
+        progress: &Progress,
+        cancel: &AtomicBool,
+    ) -> Result<Written> {
+        let path = self.unfinished(record);
+        let folder = File::open(&self.folder).at(&self.folder)?;
+        let total = self.check_room(&folder, &request.parts)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).at(&path)?;
+        let meter = progress.meter(Step::CreatingBackup, Say::BackupStarted, Unit::Bytes, total);
+        let mut writer = ArchiveWriter::new(&path, file, request.level, meter, cancel);
+        for part in request.parts {
+            writer.begin(&part.name, part.kind);
+            match part.origin {
+                Origin::Disk(root) => walk::add(&mut writer, &part.name, &root)?,
+                Origin::Tar(mut stream) => incoming::add(&mut writer, &part.name, &mut stream)?,
+            }
+            writer.end();
+        }
+        let written = writer.finish(|parts| Document {
+            schema: 1,
+            id: record.id.clone(),
+            project: record.project.clone(),
+            version: record.version.clone(),
+            kind: record.kind,
+            created: record.started_at,
+            parts: parts.to_vec(),
+        })?;
+        let expected = Expected { id: &record.id, hash: written.hash, parts: &written.parts };
+        scan::scan(&path, &expected, cancel, &mut |_, _, _| Ok(()))?;
+        let complete = self.path_of(record);
+        std::fs::rename(&path, &complete).at(&complete)?;
+        folder.sync_all().at(&self.folder)?;
+        Ok(written)
+    }
+
+    /// The bytes to read, where all parts are on the disk; an error where there is no room for them.
+    fn check_room(&self, folder: &File, parts: &[Part]) -> Result<Option<u64>> {
+        let (mut total, mut stored, mut known) = (0, 0, true);
+        for part in parts {
+            match &part.origin {
+                Origin::Disk(root) => {
+                    let (length, on_disk) = walk::estimate(root);
+                    total += length;
+                    stored += on_disk;
+                }
+                Origin::Tar(_) => known = false,
+            }
+        }
+        let (free, reserve) = room(folder).at(&self.folder)?;
+        let need = stored / ROOM_SHARE + reserve;
+        if free < need {
+            let cause = format!("a backup of {stored} bytes needs about {need}, {free} are free");
+            return Err(Fault::new(Code::DiskFull, self.folder.display(), cause));
+        }
+        Ok(known.then_some(total))
+    }
+}
+
+/// Part names are folders of the archive, so none may be another's or lie in it.
+fn check_names(parts: &[Part]) -> Result<()> {
+    for (index, part) in parts.iter().enumerate() {
+        let name = &part.name;
+        let reserved = name.split('/').next() == Some(DOCUMENT);
+        let clash = parts[..index].iter().any(|other| {
+            name == &other.name
+                || name.starts_with(&format!("{}/", other.name))
+                || other.name.starts_with(&format!("{name}/"))
+        });
+        if !is_safe_relative(name) || reserved || clash {
+            return Err(Fault::new(Code::BackupFailed, name, "this cannot be the name of a part"));
+        }
+    }
+    Ok(())
+}
+
+fn new_record(request: &BackupRequest) -> Record {
+    let now = OffsetDateTime::now_utc();
+    let format = format_description!("[year][month][day]-[hour][minute][second]");
+    // Formatting a time of day cannot fail; the number of seconds sorts as well.
+    let at = now.format(format).unwrap_or_else(|_| now.unix_timestamp().to_string());
+    let id = format!("{at}-{:08x}", rand::random::<u32>());
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_+".contains(c) { c } else { '_' };
+    let project: String = request.project.chars().map(plain).take(80).collect();
+    let version = request.version.as_ref().map_or("none".into(), ToString::to_string);
+    Record {
+        file: format!("{project}-{version}-{}-{id}.tar.gz", request.kind),
+        id,
+        kind: request.kind,
+        status: Status::Running,
+        project: request.project.clone(),
+        version: request.version.clone(),
+        target: request.target.clone(),
+        size: 0,
+        files: 0,
+        hash: None,
+        parts: Vec::new(),
+        started_at: now,
+        ended_at: None,
+        error: None,
+    }
+}

@@ -1,0 +1,437 @@
+//! Restores a verified backup: everything is unpacked beside the present data first, then exchanged, and the
+//! former data is deleted only when all parts are in place.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use rusqlite::params;
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, EntryKind};
+use super::extract::{Extractor, copy_sparse};
+use super::meta::Node;
+use super::record::{PartKind, Record, fact};
+use super::scan::{self, PartTar};
+use super::swap::{FileSwap, FolderSwap, STAGING};
+use super::{BackupManager, write};
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::messages::Say;
+use crate::progress::{Meter, Progress, Step, Unit};
+
+/// The key in `meta` under which a restore that has begun to exchange data is recorded.
+const FACT: &str = "backup.restore";
+
+/// Takes a part as a plain tar stream (see [`PartTar`]).
+pub type TakeTar<'a> = Box<dyn FnOnce(PartTar) -> Result<()> + 'a>;
+
+/// Where a part is restored to.
+pub enum RestoreTarget<'a> {
+    /// A file or folder on the disk; a folder keeps its identity and gets the part's content, and nothing else.
+    Disk(PathBuf),
+    /// Something that is only reachable through the engine's archive API. It is called after all disk parts
+    /// are in place; when it fails, they are put back.
+    Tar(TakeTar<'a>),
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The backup.
+    pub id: String,
+    /// The names of the parts that were restored.
+    pub parts: Vec<String>,
+    /// What could not be kept (owners without root, attributes the file system does not have).
+    pub warnings: Vec<String>,
+}
+
+/// How an interrupted restore was settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// All parts of this backup were in place already; what was left to delete is deleted.
+    Restored(String),
+    /// The former data is back as it was before the restore of this backup began.
+    Former(String),
+}
+
+/// The durable fact about a restore under way.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pending {
+    schema: u32,
+    id: String,
+    phase: Phase,
+    targets: Vec<PendingTarget>,
+}
+
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    /// Nothing present was touched; what was unpacked beside it is to be deleted.
+    Unpacking,
+    /// Present data is being exchanged: go back.
+    Exchanging,
+    /// All parts are in place: go on, not back.
+    Committed,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PendingTarget {
+    path: PathBuf,
+    file: bool,
+    existed: bool,
+}
+
+/// A part that is unpacked and waits for its exchange.
+enum Staged {
+    Folder { swap: FolderSwap, target: PathBuf, root: Box<Entry> },
+    File(FileSwap),
+}
+
+/// A part that is being unpacked.
+enum Unpacking {
+    Waiting(PathBuf),
+    Folder { swap: FolderSwap, target: PathBuf, root: Box<Entry>, extractor: Box<Extractor> },
+    File(FileSwap, Vec<String>),
+    NotOnDisk,
+}
+
+impl BackupManager {
+    /// Restores the parts of backup `id` for which `targets` names a place.
+    ///
+    /// The whole archive is verified before anything is touched, and again while it is unpacked. An error
+    /// leaves the former data in place (a [`RestoreTarget::Tar`] aside). After a crash, a restore that is run
+    /// again first settles what was left and then restores from the beginning;
+    /// [`settle_restore`](Self::settle_restore) alone brings the data to wholly old or wholly restored.
+    pub fn restore<'t>(
+        &self,
+        id: &str,
+        targets: &dyn Fn(&PartKind) -> Option<RestoreTarget<'t>>,
+        step: Step,
+        progress: &Progress,
+        cancel: &AtomicBool,
+    ) -> Result<Restored> {
+        let _writer = self.lock_writer("restore")?;
+        let record = self.complete(id)?;
+        self.settle_locked()?;
+        let path = self.path_of(&record);
+        let expected = self.expected(&record)?;
+        let mut plan: Vec<Unpacking> = Vec::new();
+        let mut streams = Vec::new();
+        let mut parts = Vec::new();
+        for part in &record.parts {
+            let mut on_disk = Unpacking::NotOnDisk;
+            match targets(&part.kind) {
+                Some(RestoreTarget::Disk(target)) => on_disk = Unpacking::Waiting(target),
+                Some(RestoreTarget::Tar(take)) => streams.push((part.name.clone(), take)),
+                None => {
+                    plan.push(on_disk);
+                    continue;
+                }
+            }
+            plan.push(on_disk);
+            parts.push(part.name.clone());
+        }
+        scan::scan(&path, &expected, cancel, &mut |_, _, _| Ok(()))?;
+        check_room(&record, &plan)?;
+        let mut pending =
+            Pending { schema: 1, id: record.id.clone(), phase: Phase::Unpacking, targets: Vec::new() };
+        for planned in &plan {
+            if let Unpacking::Waiting(target) = planned {
+                sweep(target)?;
+                pending.targets.push(PendingTarget { path: target.clone(), file: false, existed: true });
+            }
+        }
+        self.remember(&pending)?;
+        let total: u64 = record.parts.iter().map(|part| part.bytes).sum();
+        let say = Say::RestoreStarted { id: record.id.clone() };
+        let mut meter = progress.meter(step, say, Unit::Bytes, Some(total));
+        let unpacked = scan::scan(&path, &expected, cancel, &mut |index, entry, body| {
+            unpack(
+                &mut plan[index],
+                &record.id,
+                &record.parts[index].name,
+                entry,
+                &mut Metered(body, &mut meter),
+            )
+        });
+        let mut warnings = Vec::new();
+        let staged = finish_unpacking(plan, &mut warnings);
+        let staged = match (unpacked, staged) {
+            (Ok(_), (staged, None)) => staged,
+            (Err(fault), (staged, _)) | (Ok(_), (staged, Some(fault))) => {
+                return Err(self.undo(staged, fault));
+            }
+        };
+        self.exchange(&record, &path, staged, streams, &mut warnings)?;
+        Ok(Restored { id: record.id, parts, warnings })
+    }
+
+    /// Finishes or undoes a restore that was cut short, from the durable facts alone. `None`: there was none.
+    pub fn settle_restore(&self) -> Result<Option<Settled>> {
+        let _writer = self.lock_writer("restore")?;
+        self.settle_locked()
+    }
+
+    /// The backup whose restore was cut short while data was being exchanged.
+    pub fn pending_restore(&self) -> Result<Option<String>> {
+        Ok(self.pending()?.map(|pending| pending.id))
+    }
+
+    /// A part of a complete backup as a plain tar stream for the engine's archive API. Verify the backup first.
+    pub fn part_as_tar(&self, id: &str, part: &str) -> Result<PartTar> {
+        let record = self.complete(id)?;
+        if record.part(part).is_none() {
+            return Err(Fault::new(Code::BackupUnknown, format!("{}/{part}", record.id), "no such part"));
+        }
+        Ok(PartTar::new(scan::open(&self.path_of(&record))?, part))
+    }
+
+    /// The only phase in which present data is touched.
+    fn exchange(
+        &self,
+        record: &Record,
+        path: &Path,
+        staged: Vec<Staged>,
+        streams: Vec<(String, TakeTar<'_>)>,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        let targets = staged.iter().map(Staged::pending).collect();
+        let mut pending = Pending { schema: 1, id: record.id.clone(), phase: Phase::Exchanging, targets };
+        if let Err(fault) = self.remember(&pending) {
+            return Err(self.undo(staged, fault));
+        }
+        let exchanged = staged.iter().try_for_each(|part| match part {
+            Staged::Folder { swap, root, .. } => swap.exchange(root).map(|lost| warnings.extend(lost)),
+            Staged::File(swap) => swap.exchange(),
+        });
+        let exchanged = exchanged.and_then(|()| {
+            streams.into_iter().try_for_each(|(part, take)| take(PartTar::new(scan::open(path)?, &part)))
+        });
+        pending.phase = Phase::Committed;
+        if let Err(fault) = exchanged.and_then(|()| self.remember(&pending)) {
+            return Err(self.undo(staged, fault));
+        }
+        for part in staged {
+            match part {
+                Staged::Folder { swap, .. } => swap.clean_up()?,
+                Staged::File(swap) => swap.clean_up()?,
+            }
+        }
+        self.forget()
+    }
+
+    fn settle_locked(&self) -> Result<Option<Settled>> {
+        let Some(pending) = self.pending()? else { return Ok(None) };
+        let name = format!("{STAGING}{}", pending.id);
+        let committed = pending.phase == Phase::Committed;
+        for target in pending.targets {
+            let path = target.path;
+            if pending.phase == Phase::Unpacking && !path.is_dir() {
+                FileSwap::begin(&path, &pending.id)?.clean_up()?;
+            } else if target.file {
+                let swap = FileSwap::left_over(path, target.existed, &pending.id);
+                if committed { swap.clean_up()? } else { swap.revert()? }
+            } else if let Some(swap) = FolderSwap::left_over(&path, name.as_ref())? {
+                if committed { swap.clean_up()? } else { swap.revert()? }
+            }
+        }
+        self.forget()?;
+        let settled = if committed { Settled::Restored } else { Settled::Former };
+        Ok(Some(settled(pending.id)))
+    }
+
+    fn pending(&self) -> Result<Option<Pending>> {
+        let Some(text) = self.store.with(|connection| fact(connection, FACT))? else { return Ok(None) };
+        let read = serde_json::from_str::<Pending>(&text);
+        let pending =
+            read.map_err(|error| Fault::from_error(Code::StateInvalid, self.store.path().display(), error))?;
+        Ok(Some(pending))
+    }
+
+    fn remember(&self, pending: &Pending) -> Result<()> {
+        let text = serde_json::to_string(pending)
+            .map_err(|error| Fault::from_error(Code::RestoreFailed, &pending.id, error))?;
+        self.store.with(|connection| {
+            let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+            connection.execute(sql, params![FACT, text])
+        })?;
+        Ok(())
+    }
+
+    /// Puts everything back after `fault`; what fails on the way back is added to it, and the durable fact
+    /// stays then, so that it is tried again.
+    fn undo(&self, staged: Vec<Staged>, fault: Fault) -> Fault {
+        let reverted = staged.into_iter().rev().filter_map(|part| part.revert().err());
+        let mut failed: Vec<String> = reverted.map(|error| error.to_string()).collect();
+        if failed.is_empty() {
+            failed.extend(self.forget().err().map(|error| error.to_string()));
+        }
+        if failed.is_empty() {
+            return fault;
+        }
+        let detail = format!("{fault}; and on the way back: {}", failed.join("; "));
+        Fault::new(Code::RestoreFailed, fault.object(), detail)
+    }
+
+    fn forget(&self) -> Result<()> {
+        self.store.with(|connection| connection.execute("DELETE FROM meta WHERE key = ?1", [FACT]))?;
+        Ok(())
+    }
+}
+
+impl Staged {
+    fn pending(&self) -> PendingTarget {
+        match self {
+            Self::Folder { target, .. } => PendingTarget { path: target.clone(), file: false, existed: true },
+            Self::File(swap) => {
+                PendingTarget { path: swap.target.clone(), file: true, existed: swap.existed }
+            }
+        }
+    }
+
+    fn revert(self) -> Result<()> {
+        match self {
+            Self::Folder { swap, .. } => swap.revert(),
+            Self::File(swap) => swap.revert(),
+        }
+    }
+}
+
+/// Settles what an earlier restore left in `target` that the database knows nothing of: it never began to
+/// exchange data, or the database is a different one now.
+fn sweep(target: &Path) -> Result<()> {
+    for name in FolderSwap::left_overs(target)? {
+        if let Some(swap) = FolderSwap::left_over(target, &name)? {
+            swap.revert()?;
+        }
+    }
+    Ok(())
+}
+
+/// One entry of part `name` onto the disk, beside the present data.
+fn unpack(place: &mut Unpacking, id: &str, name: &str, entry: &Entry, body: &mut dyn Read) -> Result<()> {
+    let relative = entry.path.strip_prefix(name).unwrap_or(&entry.path).to_owned();
+    if let Unpacking::Waiting(target) = place {
+        let target = target.clone();
+        if !relative.as_os_str().is_empty() {
+            return Err(Fault::new(Code::BackupCorrupt, name, "its first entry is not the part itself"));
+        }
+        *place = match entry.kind {
+            EntryKind::Folder => begin_folder(target, id, entry)?,
+            EntryKind::File => return begin_file(place, &target, id, entry, body),
+            _ => return Err(Fault::new(Code::BackupCorrupt, name, "it is neither a file nor a folder")),
+        };
+        return Ok(());
+    }
+    match place {
+        Unpacking::Folder { extractor, .. } => {
+            let mut entry = entry.clone();
+            if let Ok(link) = entry.link.strip_prefix(name) {
+                if entry.kind == EntryKind::HardLink {
+                    entry.link = link.to_owned();
+                }
+            }
+            extractor.add(&relative, &entry, body)
+        }
+        Unpacking::File(..) => Err(Fault::new(Code::BackupCorrupt, name, "a file cannot hold other entries")),
+        Unpacking::NotOnDisk | Unpacking::Waiting(_) => Ok(()),
+    }
+}
+
+fn begin_folder(target: PathBuf, id: &str, entry: &Entry) -> Result<Unpacking> {
+    if target.exists() && !target.is_dir() {
+        return Err(Fault::new(
+            Code::RestoreFailed,
+            target.display(),
+            "there is a file where a folder belongs",
+        ));
+    }
+    let swap = FolderSwap::begin(&target, id)?;
+    let extractor = Box::new(Extractor::new(swap.new_content()?, target.clone()));
+    Ok(Unpacking::Folder { swap, target, root: Box::new(entry.clone()), extractor })
+}
+
+fn begin_file(
+    place: &mut Unpacking,
+    target: &Path,
+    id: &str,
+    entry: &Entry,
+    body: &mut dyn Read,
+) -> Result<()> {
+    if target.is_dir() {
+        return Err(Fault::new(
+            Code::RestoreFailed,
+            target.display(),
+            "there is a folder where a file belongs",
+        ));
+    }
+    let swap = FileSwap::begin(target, id)?;
+    let staged = swap.staged();
+    *place = Unpacking::File(swap, Vec::new());
+    let mut file = File::create_new(&staged).at(&staged)?;
+    copy_sparse(body, &mut file).at(&staged)?;
+    let Unpacking::File(_, lost) = place else { return Ok(()) };
+    let applied = Node::Open(file.as_fd()).apply(entry, &mut |what| {
+        lost.push(format!("{}: {what} could not be kept", target.display()));
+    });
+    applied.map_err(io::Error::from).at(&staged)?;
+    file.sync_all().at(&staged)
+}
+
+/// All parts that were unpacked, and the first error in completing them.
+fn finish_unpacking(plan: Vec<Unpacking>, warnings: &mut Vec<String>) -> (Vec<Staged>, Option<Fault>) {
+    let mut staged = Vec::new();
+    let mut failed = None;
+    for place in plan {
+        match place {
+            Unpacking::Folder { swap, target, root, extractor } => {
+                match extractor.finish() {
+                    Ok(lost) => warnings.extend(lost),
+                    Err(fault) => failed = failed.or(Some(fault)),
+                }
+                staged.push(Staged::Folder { swap, target, root });
+            }
+            Unpacking::File(swap, lost) => {
+                warnings.extend(lost);
+                staged.push(Staged::File(swap));
+            }
+            Unpacking::Waiting(_) | Unpacking::NotOnDisk => {}
+        }
+    }
+    (staged, failed)
+}
+
+/// Old and new lie beside each other for a while, so each file system must take the whole of its parts.
+fn check_room(record: &Record, plan: &[Unpacking]) -> Result<()> {
+    let mut needs: HashMap<u64, (u64, PathBuf)> = HashMap::new();
+    for (part, planned) in record.parts.iter().zip(plan) {
+        let Unpacking::Waiting(target) = planned else { continue };
+        let existing = target.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let device = existing.metadata().at(existing)?.dev();
+        needs.entry(device).or_insert((0, existing.to_owned())).0 += part.bytes;
+    }
+    for (need, path) in needs.into_values() {
+        let (free, _) = File::open(&path).and_then(write::room).at(&path)?;
+        if free < need {
+            let cause = format!("the restore needs {need} bytes, {free} are free");
+            return Err(Fault::new(Code::DiskFull, path.display(), cause));
+        }
+    }
+    Ok(())
+}
+
+struct Metered<'a>(&'a mut dyn Read, &'a mut Meter);
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1.add(count as u64);
+        Ok(count)
+    }
+}
