@@ -3,6 +3,8 @@
 //! Each thing that can be said is a variant of [`Say`]; [`Say::text`] is the only place with its words.
 //! The Chinese wording of the upgrade's main events is fixed by the requirements.
 
+pub mod cli;
+
 /// The language of messages to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lang {

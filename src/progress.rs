@@ -24,7 +24,7 @@
 mod event;
 mod meter;
 
-pub use event::{ErrorBody, Event, Kind, Outcome, Step, Unit};
+pub use event::{Amount, ErrorBody, Event, Kind, Outcome, Step, Unit};
 pub use meter::Meter;
 
 use std::sync::Arc;

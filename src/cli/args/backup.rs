@@ -1,0 +1,44 @@
+//! `client backup …`.
+
+use clap::Subcommand;
+
+/// What to do with backups.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Make a backup of the stack's data now.
+    Create,
+    /// List the backups.
+    List,
+    /// Show the record of a backup and what is in it.
+    Show {
+        /// The backup; the beginning of its ID is enough.
+        id: String,
+    },
+    /// Read a backup through and compare it with its recorded hash.
+    Verify {
+        /// The backup; the beginning of its ID is enough.
+        id: String,
+    },
+    /// Bring back the data of a backup; what is there now is replaced.
+    ///
+    /// Asks for consent on a terminal; elsewhere --yes is required.
+    Restore {
+        /// The backup; the beginning of its ID is enough.
+        id: String,
+        /// Do not ask for consent.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Delete a backup for good.
+    ///
+    /// Asks for consent on a terminal; elsewhere --yes is required.
+    Delete {
+        /// The backup; the beginning of its ID is enough.
+        id: String,
+        /// Do not ask for consent.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Delete the backups that the retention rules of client.toml no longer keep.
+    Prune,
+}

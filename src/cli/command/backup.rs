@@ -1,0 +1,100 @@
+//! `client backup …`.
+
+use serde::Serialize;
+
+use crate::cli::args::BackupCommand;
+use crate::cli::context::Context;
+use crate::cli::view::backup::{BackupDetail, BackupView};
+use crate::cli::view::{self, Paint};
+use crate::cli::{backend, consent};
+use crate::fault::Result;
+use crate::messages::cli::Words;
+use crate::upgrade::Installation;
+
+use super::{Answer, whole_id};
+
+#[derive(Serialize)]
+struct List<'a> {
+    schema: u32,
+    backups: &'a [BackupView],
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    backup: &'a BackupView,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    backup: &'a BackupDetail,
+}
+
+/// Makes, shows, restores or removes backups.
+pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
+    let installation = context.installation()?;
+    let progress = &context.progress;
+    match command {
+        BackupCommand::Create => {
+            let backup = backend::backup_create(&installation, progress).await?;
+            one(&backup, Words::BackupMade { id: &backup.id }, context)
+        }
+        BackupCommand::List => {
+            let backups = backend::backup_list(&installation).await?;
+            Answer::report(&List { schema: 1, backups: &backups }, view::backup::list(&backups, context.out))
+        }
+        BackupCommand::Show { id } => {
+            let backup = backend::backup_show(&installation, &whole(&id, &installation).await?).await?;
+            let text = view::backup::detail(&backup, context.out);
+            Answer::report(&Detail { schema: 1, backup: &backup }, text)
+        }
+        BackupCommand::Verify { id } => {
+            let id = whole(&id, &installation).await?;
+            let backup = backend::backup_verify(&installation, &id, progress).await?;
+            one(&backup, Words::BackupIntact { id: &backup.id }, context)
+        }
+        BackupCommand::Restore { id, yes } => {
+            let id = whole(&id, &installation).await?;
+            if !yes {
+                let question = context.talk.say(Words::AskRestore { id: &id });
+                consent::ask(context, "backup restore", "", &question).await?;
+            }
+            let backup = backend::backup_restore(&installation, &id, progress).await?;
+            one(&backup, Words::BackupRestored { id: &backup.id }, context)
+        }
+        BackupCommand::Delete { id, yes } => {
+            let id = whole(&id, &installation).await?;
+            if !yes {
+                let question = context.talk.say(Words::AskDelete { id: &id });
+                consent::ask(context, "backup delete", "", &question).await?;
+            }
+            let backup = backend::backup_delete(&installation, &id).await?;
+            one(&backup, Words::BackupDeleted { id: &backup.id }, context)
+        }
+        BackupCommand::Prune => {
+            let deleted = backend::backup_prune(&installation).await?;
+            let count = deleted.len().to_string();
+            let mut text = said(Words::BackupsPruned { count: &count }, context);
+            if !deleted.is_empty() {
+                text.push_str(&view::backup::list(&deleted, context.out));
+            }
+            Answer::report(&List { schema: 1, backups: &deleted }, text)
+        }
+    }
+}
+
+async fn whole(given: &str, installation: &Installation) -> Result<String> {
+    let backups = backend::backup_list(installation).await?;
+    Ok(whole_id(given, backups.iter().map(|backup| backup.id.as_str())).to_owned())
+}
+
+fn one(backup: &BackupView, words: Words<'_>, context: &Context) -> Result<Answer> {
+    Answer::report(&One { schema: 1, backup }, said(words, context))
+}
+
+fn said(words: Words<'_>, context: &Context) -> String {
+    context.out.line(Paint::Good, &context.out.say(words)) + "\n"
+}

@@ -1,0 +1,26 @@
+//! `client release …`.
+
+use crate::cli::args::ReleaseCommand;
+use crate::cli::context::Context;
+use crate::cli::{backend, view};
+use crate::fault::Result;
+
+use super::Answer;
+
+/// Packs, publishes or inspects a release.
+pub async fn run(command: ReleaseCommand, context: &Context) -> Result<Answer> {
+    match command {
+        ReleaseCommand::Build(args) => {
+            let built = backend::release_build(&args, &context.progress).await?;
+            Answer::report(&built, view::release::built(&built, context.out))
+        }
+        ReleaseCommand::Publish { out, to } => {
+            let published = backend::release_publish(&out, &to, &context.progress).await?;
+            Answer::report(&published, view::release::published(&published, context.out))
+        }
+        ReleaseCommand::Inspect { file } => {
+            let inspected = backend::release_inspect(&file).await?;
+            Answer::report(&inspected, view::release::inspected(&inspected, context.out))
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The edge of the program: runs a command, prints its answer, and chooses the exit code.
+
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::exit;
+use crate::fault::{Code, Fault, Result};
+use crate::messages::Lang;
+use crate::progress::{ErrorBody, Kind, Outcome, Reporter};
+
+use super::args::{Cli, Command};
+use super::command::{self, Answer};
+use super::context::{Context, Form};
+use super::sink::to_stderr;
+use super::stop::Stop;
+use super::{report, view};
+
+/// How long work that cannot be cancelled (a file being written) may take to end after the command ended.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the command; the exit code.
+pub fn run(cli: Cli) -> u8 {
+    super::log::start(&cli.global);
+    let context = Context::new(&cli.global);
+    let is_change = is_change(&cli.command);
+    let answer = answer(cli.command, &context);
+    context.clear_progress();
+    match answer {
+        Ok(Answer::Change(outcome)) => tell_change(&outcome, &context),
+        Ok(Answer::Report { document, text, exit_code }) => {
+            tell_report(&document, &text, exit_code, &context)
+        }
+        Ok(Answer::Raw(bytes)) => or_fault(print(&bytes), exit::OK, &context),
+        Err(fault) if is_change => tell_change(&refused(&fault, context.out.lang), &context),
+        Err(fault) => tell_fault(&fault, &context),
+    }
+}
+
+/// A usage error (or help, or the version) as clap words it; the exit code.
+pub fn tell_usage(error: &clap::Error, wants_json: bool) -> u8 {
+    if error.use_stderr() && wants_json {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+        let help = Code::Usage.help(Lang::En).to_owned();
+        let error = ErrorBody { code: Code::Usage.name().to_owned(), message, help };
+        // The error goes to stderr as well, so a stdout nobody reads loses nothing.
+        let _ = print_document(&ErrorDocument { schema: 1, error: &error }, Form::Json);
+    }
+    // A closed stream: nobody reads the help.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(exit::USAGE)
+}
+
+/// The result of a change that was refused before it began.
+pub fn refused(fault: &Fault, lang: Lang) -> Outcome {
+    Outcome {
+        schema: 1,
+        kind: Kind::Result,
+        ok: false,
+        from: None,
+        to: None,
+        strategy: "none".into(),
+        reason: String::new(),
+        exit_code: exit::of_fault(fault),
+        rolled_back_to: None,
+        bytes_downloaded: 0,
+        bytes_bundle: 0,
+        backup_id: None,
+        downtime_ms: std::collections::BTreeMap::new(),
+        duration_ms: 0,
+        error: Some(ErrorBody::new(fault, lang)),
+        warnings: Vec::new(),
+        upgrade_id: String::new(),
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    schema: u32,
+    error: &'a ErrorBody,
+}
+
+/// Whether the command's answer is the result of a change of version.
+fn is_change(command: &Command) -> bool {
+    match command {
+        Command::Init(_) | Command::Rollback(_) => true,
+        Command::Upgrade(args) => !args.check && !args.dry_run,
+        _ => false,
+    }
+}
+
+/// Runs the command until it ends or a person wishes it to stop. Dropping it at a point where it waits is
+/// safe by design: it is what a power cut would do, and the next run continues.
+fn answer(command: Command, context: &Context) -> Result<Answer> {
+    let name = format!("client {}", command::name(&command));
+    let stop = Stop::listen(context.sink.clone() as Arc<dyn super::sink::Sink>, context.talk)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::from_error(Code::Io, "the runtime", error))?;
+    let answer = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            answer = command::run(command, context) => answer,
+            signal = stop.wished() => Err(Fault::new(Code::Interrupted, name, signal)),
+        }
+    });
+    runtime.shutdown_timeout(GRACE);
+    answer
+}
+
+fn tell_change(outcome: &Outcome, context: &Context) -> u8 {
+    context.sink.outcome(outcome);
+    let summary = || view::outcome::render(outcome, context.out);
+    // What was refused before it began has nothing to sum up: the error says it all.
+    let says_nothing = context.quiet || (!outcome.ok && outcome.to.is_none());
+    let printed = match context.form {
+        Form::Lines => Ok(()),
+        Form::Json => print_document(outcome, context.form),
+        Form::Text if says_nothing => Ok(()),
+        Form::Text => print(summary().as_bytes()),
+    };
+    if let Some(error) = &outcome.error {
+        to_stderr(&report::render(error, context.talk));
+    }
+    or_fault(printed, outcome.exit_code, context)
+}
+
+fn tell_report(document: &serde_json::Value, text: &str, exit_code: u8, context: &Context) -> u8 {
+    let printed = match context.form {
+        Form::Text => print(text.as_bytes()),
+        form => print_document(document, form),
+    };
+    or_fault(printed, exit_code, context)
+}
+
+fn tell_fault(fault: &Fault, context: &Context) -> u8 {
+    let error = ErrorBody::new(fault, context.talk.lang);
+    let printed = match context.form {
+        Form::Text => Ok(()),
+        form => print_document(&ErrorDocument { schema: 1, error: &error }, form),
+    };
+    to_stderr(&report::render(&error, context.talk));
+    or_fault(printed, exit::of_fault(fault), context)
+}
+
+/// The exit code; an answer that could not be printed is a failure of its own where there was none.
+fn or_fault(printed: Result<()>, exit_code: u8, context: &Context) -> u8 {
+    match printed {
+        Ok(()) => exit_code,
+        Err(fault) => {
+            to_stderr(&report::render(&ErrorBody::new(&fault, context.talk.lang), context.talk));
+            if exit_code == exit::OK { exit::of_fault(&fault) } else { exit_code }
+        }
+    }
+}
+
+fn print_document(document: &impl Serialize, form: Form) -> Result<()> {
+    let text = match form {
+        Form::Lines => serde_json::to_string(document),
+        Form::Text | Form::Json => serde_json::to_string_pretty(document),
+    };
+    let text = text.map_err(|error| Fault::from_error(Code::Io, "stdout", error))?;
+    print(format!("{text}\n").as_bytes())
+}
+
+/// Writes to stdout; a reader that has seen enough (`| head`) is no error.
+fn print(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Fault::io("stdout", error)),
+        _ => Ok(()),
+    }
+}
