@@ -1,1 +1,2 @@
 //! One integration binary: what a user would notice.
+mod layering;
