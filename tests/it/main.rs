@@ -2,5 +2,6 @@
 
 mod backup;
 mod bundle;
+mod layering;
 mod support;
 mod transfer;

@@ -1,0 +1,58 @@
+# Every target stands alone on a machine that has Rust, gcc, make, git and Python 3: what else it needs it
+# installs with apt (as root or by sudo) and says so.
+
+CARGO ?= cargo
+# Tools of the checks that are built from source are kept across checkouts.
+TOOLS ?= $(HOME)/.cache/compose-upgrade
+DENY_VERSION := 0.20.2
+DENY := $(TOOLS)/bin/cargo-deny
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.PHONY: help build engine images demo test bench lint deny advisories
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: ## build the binaries client and fleet into target/release
+	$(CARGO) build --release --locked --bins
+
+engine: ## install and start Docker Engine and Compose v2 where they are missing
+	@scripts/engine
+
+images: engine ## build the guestbook's images into the engine
+	@scripts/guestbook-images
+
+demo: build images ## install, upgrade and roll back the guestbook under load
+	@scripts/demo
+
+test: images ## run all tests, those against the real engine included
+	@scripts/need busybox-static /bin/busybox
+	$(CARGO) test --locked --doc
+ifeq ($(NEXTEST),)
+	$(CARGO) test --locked --all-targets
+else
+	$(CARGO) nextest run --locked --all-targets --no-fail-fast
+endif
+
+bench: build images ## compare the downtime of an upgrade with Compose's and with the engine's floor
+	@benches/downtime $(BENCH)
+
+lint: deny ## check formatting, clippy, scripts, licences and sources of dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@scripts/need shellcheck
+	shellcheck scripts/as-root scripts/engine scripts/guestbook-* scripts/need .ci/run \
+		compose/guestbook/images/http-ok compose/guestbook/images/1.0.0/db/entrypoint
+
+deny: $(DENY)
+	$(DENY) --log-level warn check licenses bans sources
+
+# Needs the network: the advisory database is a git repository. Not part of `lint`, which has to give the same
+# answer on every machine and every day.
+advisories: $(DENY) ## look the dependencies up in the RustSec advisory database
+	$(DENY) check advisories
+
+$(DENY):
+	@echo "building cargo-deny $(DENY_VERSION) into $(TOOLS) (2 to 4 minutes, once)"
+	$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --quiet --root $(TOOLS)
