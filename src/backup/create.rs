@@ -39,6 +39,8 @@ pub struct BackupRequest {
     pub parts: Vec<Part>,
     /// gzip level, 0 to 9.
     pub level: u32,
+    /// Called once all data was read, before it is read back: what was stopped for it may go on.
+    pub read: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// One part: a name in the archive, where the data belongs, where it comes from.
@@ -117,7 +119,7 @@ impl BackupManager {
     fn write(
         &self,
         record: &Record,
-        request: BackupRequest,
+        mut request: BackupRequest,
         progress: &Progress,
         cancel: &AtomicBool,
     ) -> Result<Written> {
@@ -134,6 +136,9 @@ impl BackupManager {
                 Origin::Tar(mut stream) => incoming::add(&mut writer, &part.name, &mut stream)?,
             }
             writer.end();
+        }
+        if let Some(read) = request.read.take() {
+            read();
         }
         let written = writer.finish(|parts| Document {
             schema: 1,

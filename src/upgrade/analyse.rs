@@ -115,7 +115,11 @@ async fn planned_image(world: &World<'_>, info: &ReleaseInfo, service: &ModelSer
         None => {
             let found = world.engine.id_of(&service.image).await?;
             found.ok_or_else(|| {
-                Fault::new(Code::ImageMissing, &service.image, "the release does not bring it; does .env name it?")
+                Fault::new(
+                    Code::ImageMissing,
+                    &service.image,
+                    "the release does not bring it; does .env name it?",
+                )
             })
         }
     }
@@ -202,8 +206,11 @@ fn steps(
     let changed: Vec<&ServicePlan> =
         services.iter().filter(|service| service.action != Action::Unchanged).collect();
     let touches_data = restores_data || restore.is_some();
-    let old: BTreeSet<&str> =
-        changed.iter().filter(|service| !service.old.is_empty()).map(|service| service.name.as_str()).collect();
+    let old: BTreeSet<&str> = changed
+        .iter()
+        .filter(|service| !service.old.is_empty())
+        .map(|service| service.name.as_str())
+        .collect();
     let backup = !old.is_empty()
         && (touches_data || world.installation.settings.backup.before_upgrade)
         && world.plan.kind != Kind::Install;

@@ -199,6 +199,8 @@ pub struct Facts {
     pub downtime_ms: BTreeMap<String, u64>,
     /// Containers that are paused for the backup.
     pub paused: Vec<String>,
+    /// The new release was started, or data was restored: the data may not be what it was.
+    pub data_at_risk: bool,
     /// The running stack may have been touched.
     pub touched: bool,
     /// The backup made for this change.

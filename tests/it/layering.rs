@@ -76,20 +76,29 @@ fn f() -> crate::state::Store { let x = \"crate::text\"; $crate::progress::Step 
 use std::sync::Arc; use mycrate::other;
 ";
     let found: Vec<(usize, String)> = imports(source).into_iter().collect();
-    let expected = [(2, "fault"), (4, "fault"), (4, "messages"), (4, "release"), (6, "progress"), (6, "state")];
+    let expected =
+        [(2, "fault"), (4, "fault"), (4, "messages"), (4, "release"), (6, "progress"), (6, "state")];
     assert_eq!(found, expected.map(|(line, module)| (line, module.to_owned())));
 }
 
 #[test]
 fn the_rule_refuses_what_it_says() {
-    for (module, import) in
-        [("docker", "backup"), ("release", "docker"), ("upgrade", "cli"), ("cli", "fleet"), ("fleet", "docker")]
-    {
+    for (module, import) in [
+        ("docker", "backup"),
+        ("release", "docker"),
+        ("upgrade", "cli"),
+        ("cli", "fleet"),
+        ("fleet", "docker"),
+    ] {
         assert!(judge(module, import).is_err(), "{module} -> {import}");
     }
-    for (module, import) in
-        [("fault", "messages"), ("docker", "release"), ("cli", "fault"), ("fleet", "state"), ("fleet", "fleet")]
-    {
+    for (module, import) in [
+        ("fault", "messages"),
+        ("docker", "release"),
+        ("cli", "fault"),
+        ("fleet", "state"),
+        ("fleet", "fleet"),
+    ] {
         assert_eq!(judge(module, import), Ok(()), "{module} -> {import}");
     }
 }
@@ -168,7 +177,8 @@ fn imports(source: &str) -> BTreeSet<(usize, String)> {
             None => vec![name_at(rest)],
         };
         // The crate root re-exports the error type, and only that.
-        let module = |name: &str| if name.starts_with(char::is_uppercase) { "fault" } else { name }.to_owned();
+        let module =
+            |name: &str| if name.starts_with(char::is_uppercase) { "fault" } else { name }.to_owned();
         found.extend(names.into_iter().filter(|name| !name.is_empty()).map(|name| (line, module(name))));
     }
     found

@@ -1,7 +1,8 @@
 //! One integration binary: what a user would notice.
 
-mod backup;
 mod bundle;
+mod cli;
+mod cli_terminal;
 mod layering;
 mod support;
 mod transfer;

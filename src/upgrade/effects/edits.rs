@@ -130,7 +130,9 @@ fn set_aside(world: &mut World<'_>, from: &Version, path: &str, own: &[u8]) -> R
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory) => {
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory) =>
+        {
             Ok(None)
         }
         Err(error) => Err(Fault::io(path, error)),

@@ -180,7 +180,10 @@ async fn remove_release(world: &World<'_>, version: &Version) -> Result<()> {
     }
     remove_folder(&world.layout().release(&version.to_string()))?;
     let version = version.to_string();
-    world.installation.store.with(|db| db.execute("DELETE FROM releases WHERE version = ?1", [version]).map(drop))
+    world
+        .installation
+        .store
+        .with(|db| db.execute("DELETE FROM releases WHERE version = ?1", [version]).map(drop))
 }
 
 /// Bundles that no recorded release came from.

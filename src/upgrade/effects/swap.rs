@@ -15,6 +15,7 @@ use crate::upgrade::world::World;
 pub async fn swap(world: &mut World<'_>, service: &str) -> Result<()> {
     let service = world.plan.service(service)?.clone();
     mark_touched(world)?;
+    world.learn(|facts| facts.data_at_risk = true)?;
     match service.action {
         Action::Unchanged => Ok(()),
         Action::Remove => stop_old(world, &service).await,

@@ -1,0 +1,289 @@
+//! The stack's data: backed up before a swap, restored where it must be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::containers::{grace, now_ms};
+use crate::backup::{
+    BackupManager, BackupRequest, Kind as BackupKind, Origin, Part, PartKind, RestoreTarget,
+};
+use crate::docker::{Container, Model};
+use crate::fault::{Code, Fault, Result};
+use crate::messages::Say;
+use crate::progress::Step;
+use crate::release::ReleaseInfo;
+use crate::upgrade::analyse::OLD_MODEL;
+use crate::upgrade::plan::Action;
+use crate::upgrade::releases;
+use crate::upgrade::world::World;
+
+/// Where a part of the data is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// On this machine's disk.
+    Disk(std::path::PathBuf),
+    /// Only through the engine: a container that mounts it, and the path in there.
+    Engine { container: String, path: String },
+}
+
+/// One part of the stack's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Data {
+    name: String,
+    kind: PartKind,
+    place: Place,
+}
+
+/// Backs the data up. What still runs and may write to it is frozen while it is read, so that the archive is
+/// the data of one moment.
+pub async fn backup(world: &mut World<'_>) -> Result<()> {
+    if world.facts().backup_id.is_some() {
+        return Ok(());
+    }
+    let from = world.plan.from.clone();
+    let kind = BackupKind::PreUpgrade;
+    let id = make_backup(world, kind, from.map(|from| (from, Some(world.plan.to.clone())))).await?;
+    world.learn(|facts| facts.backup_id = id)
+}
+
+/// Makes a backup of the data of the release that is described by the compiled model [`OLD_MODEL`]; none where
+/// the stack has no data. `versions` are the installed version and the one that is about to come.
+pub async fn make_backup(
+    world: &mut World<'_>,
+    kind: BackupKind,
+    versions: Option<(crate::release::Version, Option<crate::release::Version>)>,
+) -> Result<Option<String>> {
+    let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
+    let containers = world.engine.list(world.project()).await?;
+    let data = all_data(world, &model, &containers).await?;
+    if data.is_empty() {
+        return Ok(None);
+    }
+    let parts = data.iter().map(|data| part(world, data)).collect();
+    let (version, target) = versions.map_or((None, None), |(version, target)| (Some(version), target));
+    let (read, mut was_read) = tokio::sync::oneshot::channel();
+    let request = BackupRequest {
+        project: world.project().to_owned(),
+        version,
+        target,
+        kind,
+        parts,
+        level: world.installation.settings.backup.level,
+        read: Some(Box::new(move || drop(read.send(())))),
+    };
+    let writers: Vec<String> = containers
+        .iter()
+        .filter(|container| container.state == "running" && mounts_any(container, &model, &data))
+        .map(|container| container.id.clone())
+        .collect();
+    freeze(world, &writers).await?;
+    let manager = Arc::new(BackupManager::new(world.installation.store.clone(), world.layout().backups()));
+    let work =
+        manager.create_in_background(request, world.progress.clone(), Arc::new(AtomicBool::new(false)));
+    let mut work = std::pin::pin!(work);
+    // Frozen only while the data is read; checking the archive needs nobody to wait.
+    let early = tokio::select! {
+        result = &mut work => Some(result),
+        _ = &mut was_read => None,
+    };
+    thaw(world).await?;
+    let record = match early {
+        Some(result) => result?,
+        None => work.await?,
+    };
+    Ok(Some(record.id))
+}
+
+async fn freeze(world: &mut World<'_>, containers: &[String]) -> Result<()> {
+    let ids = containers.to_vec();
+    world.learn(|facts| facts.paused = ids)?;
+    for id in containers {
+        if let Err(fault) = world.engine.pause(id).await {
+            thaw(world).await?;
+            return Err(fault);
+        }
+    }
+    Ok(())
+}
+
+/// Lets everything go on that was frozen for a backup, by this process or one that was killed.
+pub async fn thaw(world: &mut World<'_>) -> Result<()> {
+    for id in world.facts().paused.clone() {
+        world.engine.unpause(&id).await?;
+    }
+    world.learn(|facts| facts.paused.clear())
+}
+
+/// Undoes a backup step: nothing stays frozen, and where the new release migrates data and was started, the
+/// data is put back as it was.
+pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
+    thaw(world).await?;
+    let facts = world.facts().clone();
+    match facts.backup_id {
+        Some(id) if world.change()?.restores_data && facts.data_at_risk => restore_from(world, &id).await,
+        _ => Ok(()),
+    }
+}
+
+/// Restores the data of backup `id`; everything that mounts it is stopped by then or is stopped for it.
+pub async fn restore(world: &mut World<'_>, id: &str) -> Result<()> {
+    world.learn(|facts| facts.data_at_risk = true)?;
+    restore_from(world, id).await
+}
+
+/// Puts the data back that was there before [`restore`].
+pub async fn undo_restore(world: &mut World<'_>) -> Result<()> {
+    match world.facts().backup_id.clone() {
+        Some(safety) => restore_from(world, &safety).await,
+        None => {
+            let cause = "no backup of the data before it was made";
+            Err(Fault::new(Code::RestoreFailed, world.project(), cause))
+        }
+    }
+}
+
+async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
+    let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
+    let containers = world.engine.list(world.project()).await?;
+    let data = all_data(world, &model, &containers).await?;
+    let users: Vec<&Container> = containers
+        .iter()
+        .filter(|container| container.is_running() && mounts_any(container, &model, &data))
+        .collect();
+    let plans = world.change()?.services.clone();
+    for container in &users {
+        let plan = plans.iter().find(|plan| plan.name == container.service);
+        let now = now_ms();
+        world.learn(|facts| {
+            facts.stopped_at_ms.entry(container.service.clone()).or_insert(now);
+        })?;
+        world.engine.stop(&container.id, plan.and_then(grace)).await?;
+    }
+    world.progress.note(Step::StoppingServices, Say::DataRestoring { id: id.into() });
+    let restored = unpack(world, id, data).await;
+    // Old containers that the change does not replace would otherwise stay down.
+    for container in &users {
+        let plan = plans.iter().find(|plan| plan.name == container.service);
+        if plan.is_none_or(|plan| plan.action == Action::Unchanged) {
+            world.engine.start(&container.id).await?;
+        }
+    }
+    for text in restored? {
+        world.warn(Step::StoppingServices, Say::Warning { text })?;
+    }
+    Ok(())
+}
+
+/// Restores every part of the backup that the stack has a place for; gives back warnings.
+async fn unpack(world: &World<'_>, id: &str, data: Vec<Data>) -> Result<Vec<String>> {
+    let manager = BackupManager::new(world.installation.store.clone(), world.layout().backups());
+    let (engine, progress, id) = (world.engine.clone(), world.progress.clone(), id.to_owned());
+    let runtime = tokio::runtime::Handle::current();
+    let work = tokio::task::spawn_blocking(move || {
+        let targets = |kind: &PartKind| {
+            let found = data.iter().find(|data| data.kind == *kind)?;
+            Some(match &found.place {
+                Place::Disk(path) => RestoreTarget::Disk(path.clone()),
+                Place::Engine { container, path } => {
+                    let (engine, runtime) = (engine.clone(), runtime.clone());
+                    let (container, path) = (container.clone(), path.clone());
+                    RestoreTarget::Tar(Box::new(move |tar| {
+                        runtime.block_on(engine.put_archive(&container, &path, tar))
+                    }))
+                }
+            })
+        };
+        let never = AtomicBool::new(false);
+        manager.restore(&id, &targets, Step::RollingBack, &progress, &never)
+    });
+    let restored =
+        work.await.map_err(|error| Fault::from_error(Code::RestoreFailed, world.project(), error))??;
+    Ok(restored.warnings)
+}
+
+/// The services whose containers mount the stack's data.
+pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
+    let current = world.layout().current();
+    let persist = world.target().map(|info| releases::persist(&info, &world.installation.settings));
+    let paths: Vec<_> = persist.unwrap_or_default().iter().map(|path| current.join(path)).collect();
+    let holds = |service: &&crate::docker::ModelService| {
+        let mounts = service.host_paths();
+        let inside = |mount: &String| paths.iter().any(|path| std::path::Path::new(mount).starts_with(path));
+        !service.volumes.is_empty() || mounts.iter().any(inside)
+    };
+    model.services().iter().filter(holds).map(|service| service.name.clone()).collect()
+}
+
+/// Every named volume and persist path of the release that runs, less what is excluded.
+async fn all_data(world: &World<'_>, model: &Model, containers: &[Container]) -> Result<Vec<Data>> {
+    let info = match &world.plan.from {
+        Some(from) => releases::require(world.layout(), from)?,
+        None => world.target()?,
+    };
+    let excluded = |key: &str| excludes(world, &info).any(|pattern| pattern == key);
+    let mut volumes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for service in model.services() {
+        for (key, paths) in &service.volumes {
+            let uses = paths.iter().map(|path| (service.name.clone(), path.clone()));
+            volumes.entry(key.clone()).or_default().extend(uses);
+        }
+    }
+    let mut data = Vec::new();
+    for (key, uses) in volumes.into_iter().filter(|(key, _)| !excluded(key)) {
+        let Some(name) = model.volume_name(&key) else { continue };
+        let Some(volume) = world.engine.volume(name).await? else { continue };
+        let place = match volume.folder {
+            Some(folder) => Some(Place::Disk(folder)),
+            None => uses.iter().find_map(|(service, path)| {
+                let container = containers.iter().find(|container| container.service == *service)?;
+                Some(Place::Engine { container: container.id.clone(), path: path.clone() })
+            }),
+        };
+        let place = place.ok_or_else(|| {
+            Fault::new(Code::BackupFailed, name, "no container mounts the volume, so it cannot be read")
+        })?;
+        data.push(Data { name: format!("volumes/{key}"), kind: PartKind::Volume { volume: key }, place });
+    }
+    for path in releases::persist(&info, &world.installation.settings) {
+        let shared = world.layout().shared().join(&path);
+        if excluded(&path) || !shared.exists() {
+            continue;
+        }
+        // After an adoption the data is elsewhere, behind a link.
+        let real = shared.canonicalize().map_err(|error| Fault::io(&shared, error))?;
+        data.push(Data {
+            name: format!("persist/{path}"),
+            kind: PartKind::Path { path },
+            place: Place::Disk(real),
+        });
+    }
+    Ok(data)
+}
+
+fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<Item = &'a String> {
+    info.backup.exclude.iter().chain(&world.installation.settings.backup.exclude)
+}
+
+fn part(world: &World<'_>, data: &Data) -> Part {
+    let origin = match &data.place {
+        Place::Disk(path) => Origin::Disk(path.clone()),
+        Place::Engine { container, path } => Origin::Tar(Box::new(world.engine.archive(container, path))),
+    };
+    Part { name: data.name.clone(), kind: data.kind.clone(), origin }
+}
+
+/// Whether a container mounts any of the data.
+fn mounts_any(container: &Container, model: &Model, data: &[Data]) -> bool {
+    data.iter().any(|data| match (&data.kind, &data.place) {
+        (PartKind::Volume { volume }, _) => {
+            model.volume_name(volume).is_some_and(|name| container.volumes.iter().any(|used| used == name))
+        }
+        (PartKind::Path { .. }, Place::Disk(folder)) => container.host_paths.iter().any(|path| {
+            std::path::Path::new(path)
+                .canonicalize()
+                .is_ok_and(|real| real.starts_with(folder) || folder.starts_with(&real))
+        }),
+        (PartKind::Path { .. }, Place::Engine { .. }) => false,
+    })
+}
