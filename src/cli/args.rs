@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::fault::Fault;
 use crate::messages::Lang;
 use crate::release::Version;
+use crate::upgrade::RollbackTarget;
 
 pub use backup::BackupCommand;
 pub use release::{BuildArgs, ReleaseCommand};
@@ -31,11 +33,11 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  client init --project guestbook --source https://example.com/guestbook   install the newest release
-  client check                       is there a newer one? (exit code 10: yes)
-  client plan                        what would an upgrade do?
-  client upgrade --yes               upgrade without a question
-  client rollback --to previous      go back
+  client init --project guestbook --source https://example.com/guestbook
+  client check                    is there a newer one? (exit code 10: yes)
+  client plan                     what would an upgrade do?
+  client upgrade --yes            upgrade without a question
+  client rollback --to previous   go back
   client status --json | jq .current
 
 Exit codes:
@@ -43,7 +45,7 @@ Exit codes:
   1    failed before anything was changed
   2    the command line or the settings are wrong
   10   check: an upgrade is available
-  11   refused by policy (quarantine, downgrade, required version skipped, consent missing)
+  11   refused by policy: quarantine, downgrade, skipped version, no consent
   20   the upgrade failed and the stack is back on the old version
   21   the upgrade failed and the stack is on the factory version
   22   rollback could not finish: a person is needed
@@ -180,14 +182,14 @@ pub enum Command {
 /// `client init`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Without --adopt the newest release of the source (or that of --bundle) is installed and started; it becomes
-the current and the factory version. With --adopt the stack that runs from the Compose files in DIR is taken
+Without --adopt the newest release of the source (or that of --bundle) is installed and started; it becomes \
+the current and the factory version. With --adopt the stack that runs from the Compose files in DIR is taken \
 over as it is: nothing is restarted and no data is moved.
 
 Examples:
-  client --root /srv/guestbook init --project guestbook --source https://example.com/guestbook
-  client --root /srv/guestbook init --project guestbook --source /mnt/usb --bundle /mnt/usb/guestbook-1.0.0.bundle
-  client --root /srv/guestbook init --project guestbook --source https://example.com/guestbook \\
+  client init --project guestbook --source https://example.com/guestbook
+  client init --project guestbook --source /mnt/usb --bundle g-1.0.0.bundle
+  client init --project guestbook --source https://example.com/guestbook \\
       --adopt /opt/guestbook --version 1.0.0")]
 pub struct InitArgs {
     /// The name of the Compose project.
@@ -242,17 +244,17 @@ pub struct Wanted {
 /// `client upgrade`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-An upgrade that was interrupted is finished first. On a terminal the plan is shown and consent is asked for;
-in a script the command is consent enough. When the new release does not become healthy the stack goes back
+An upgrade that was interrupted is finished first. On a terminal the plan is shown and consent is asked for; \
+in a script the command is consent enough. When the new release does not become healthy the stack goes back \
 to the old one by itself (exit code 20).
 
 Examples:
-  client upgrade                       show the plan, ask, upgrade
-  client upgrade --yes                 do not ask
-  client upgrade --check               only ask the source (exit code 10: an upgrade is available)
-  client upgrade --dry-run             only show the plan
+  client upgrade                   show the plan, ask, upgrade
+  client upgrade --yes             do not ask
+  client upgrade --check           only ask the source
+  client upgrade --dry-run         only show the plan
   client upgrade --bundle /mnt/usb/guestbook-1.1.0.bundle
-  client upgrade --progress json       a JSON line for every event, the last is the result")]
+  client upgrade --progress json   a JSON line for every event, the result last")]
 pub struct UpgradeArgs {
     /// Only ask the source, like 'client check'.
     #[arg(long, conflicts_with_all = ["dry_run", "target", "force_full", "bundle", "force"])]
@@ -274,7 +276,7 @@ pub struct UpgradeArgs {
 /// `client rollback`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The data is restored only where the release that is left declares that it changed the data's format, unless
+The data is restored only where the release that is left declares that it changed the data's format, unless \
 one of --restore-data and --keep-data is given. Without a terminal --yes is required.
 
 Examples:
@@ -283,8 +285,8 @@ Examples:
   client rollback --to 1.0.0 --keep-data")]
 pub struct RollbackArgs {
     /// Where to: 'previous', 'factory', or a version that is kept here.
-    #[arg(long, value_name = "previous|factory|VERSION", default_value = "previous")]
-    pub to: String,
+    #[arg(long, value_name = "previous|factory|VERSION", default_value = "previous", value_parser = rollback_target)]
+    pub to: RollbackTarget,
 
     /// Restore the data from the backup made before the upgrade; what was written since is lost.
     #[arg(long, conflicts_with = "keep_data")]
@@ -297,6 +299,14 @@ pub struct RollbackArgs {
     /// Do not ask for consent.
     #[arg(short, long)]
     pub yes: bool,
+}
+
+fn rollback_target(to: &str) -> Result<RollbackTarget, Fault> {
+    Ok(match to {
+        "previous" => RollbackTarget::Previous,
+        "factory" => RollbackTarget::Factory,
+        version => RollbackTarget::Version(version.parse()?),
+    })
 }
 
 #[cfg(test)]
@@ -331,11 +341,19 @@ mod tests {
             "client init --project x --source y --adopt z",
             "client init --project x --source y --version 1.0.0",
             "client plan --target one",
+            "client rollback --to last",
             "client -v -q status",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
+    }
+
+    #[test]
+    fn a_rollback_goes_to_a_pointer_or_a_version() {
+        assert_eq!(rollback_target("previous").unwrap(), RollbackTarget::Previous);
+        assert_eq!(rollback_target("factory").unwrap(), RollbackTarget::Factory);
+        assert_eq!(rollback_target("v1.0.0").unwrap(), RollbackTarget::Version("1.0.0".parse().unwrap()));
     }
 
     #[test]

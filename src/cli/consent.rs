@@ -10,9 +10,7 @@ use super::context::Context;
 
 /// Asks `question` on the terminal, after `summary`; anything but yes is a [`Code::ConsentMissing`] on `what`.
 pub async fn ask(context: &Context, what: &str, summary: &str, question: &str) -> Result<()> {
-    if !context.interactive {
-        return Err(Fault::new(Code::ConsentMissing, what, ""));
-    }
+    must_be_possible(context, what)?;
     context.clear_progress();
     let mut stderr = std::io::stderr();
     write!(stderr, "{summary}{question} [y/N] ").and_then(|()| stderr.flush()).at("stderr")?;
@@ -26,6 +24,14 @@ pub async fn ask(context: &Context, what: &str, summary: &str, question: &str) -
     });
     let line = answer.await.map_err(|error| Fault::from_error(Code::Io, "stdin", error))?.at("stdin")?;
     match is_yes(&line) {
+        true => Ok(()),
+        false => Err(Fault::new(Code::ConsentMissing, what, "")),
+    }
+}
+
+/// Refuses `what` where there is nobody to ask, before anything is looked up for the question.
+pub fn must_be_possible(context: &Context, what: &str) -> Result<()> {
+    match context.interactive {
         true => Ok(()),
         false => Err(Fault::new(Code::ConsentMissing, what, "")),
     }

@@ -42,8 +42,6 @@ words! {
     Factory "factory" "出厂版本";
     Quarantined "quarantined" "已隔离";
     LastChange "last change" "上次变更";
-    Installed "installed" "已安装";
-    Available "available" "可用";
     Strategy "strategy" "策略";
     Released "released" "发布日期";
     Notes "notes" "发布说明";
@@ -112,7 +110,6 @@ words! {
     FailedInterrupted "interrupted; the state is safe and the next run continues"
         "已中断；状态是安全的，下次运行会继续";
     DownloadedOf { part, whole } "{part} of {whole}" "{part}（共 {whole}）";
-    Milliseconds { service, time } "{service} {time}" "{service} {time}";
     UpgradeAvailable { from, to } "an upgrade is available: {from} → {to}" "有可用升级：{from} → {to}";
     StrategyWhy { strategy, reason } "{strategy} ({reason})" "{strategy}（{reason}）";
     PlanHeading { from, to } "plan: {from} → {to}" "计划：{from} → {to}";
@@ -123,6 +120,7 @@ words! {
         "下载安装包后才能确定每个服务的操作";
     ServicesTouched { changed, all } "{changed} of {all} are touched, the others keep running"
         "{all} 个中有 {changed} 个会变更，其余继续运行";
+    ServicesAll "all services are touched" "所有服务都会变更";
     Effect "effect" "预期影响";
     EffectNone "no service is touched" "不影响任何服务";
     NoHistory "nothing was installed here yet" "尚无安装记录";
@@ -136,7 +134,7 @@ words! {
     BackupIntact { id } "backup {id} is intact" "备份 {id} 完好";
     BackupRestored { id } "the data of backup {id} is restored" "已恢复备份 {id} 的数据";
     BackupDeleted { id } "backup {id} is deleted" "已删除备份 {id}";
-    BackupsPruned { count } "{count} backups were deleted" "已删除 {count} 个备份";
+    BackupsPruned { count } "backups deleted: {count}" "已删除备份：{count} 个";
     ReleaseBuilt { version } "release {version} is packed" "版本 {version} 已打包";
     ReleasePublished { version, source } "release {version} is in {source}" "版本 {version} 已发布到 {source}";
     Contents "contents" "内容";

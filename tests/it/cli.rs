@@ -118,6 +118,10 @@ fn with_json_an_error_is_a_document_on_stdout_too() {
     assert!(document["error"]["help"].as_str().unwrap().contains("client init"));
     assert!(stderr(&output).contains("NOT_INITIALISED"));
 
+    let line = stdout(&run_in(root.path(), &["status", "--progress", "json"]));
+    assert_eq!(line.lines().count(), 1);
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), document);
+
     let usage: Value = serde_json::from_slice(&run(&["frobnicate", "--json"]).stdout).unwrap();
     assert_eq!(usage["error"]["code"], "USAGE");
     assert!(usage["error"]["message"].as_str().unwrap().contains("frobnicate"));
@@ -141,12 +145,14 @@ fn a_change_that_is_refused_ends_with_its_result() {
 }
 
 #[test]
-fn rolling_back_in_a_script_needs_yes() {
+fn what_loses_data_needs_yes_in_a_script() {
     let root = bare_installation();
-    let output = run_in(root.path(), &["rollback"]);
-    assert_eq!(code(&output), 11);
-    assert!(stderr(&output).contains("CONSENT_MISSING"));
-    assert!(stderr(&output).contains("--yes"));
+    for arguments in [&["rollback"][..], &["backup", "restore", "x"], &["backup", "delete", "x"]] {
+        let output = run_in(root.path(), arguments);
+        assert_eq!(code(&output), 11, "{arguments:?}");
+        assert!(stderr(&output).contains("CONSENT_MISSING"), "{arguments:?}");
+        assert!(stderr(&output).contains("--yes"), "{arguments:?}");
+    }
     let chinese = stderr(&run_in(root.path(), &["--lang", "zh-CN", "rollback"]));
     assert!(chinese.contains("需要您的确认"), "{chinese}");
 }

@@ -33,12 +33,13 @@ pub enum ReleaseCommand {
 /// `client release build`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The Compose files are read by 'docker compose config' and their images are taken from the local engine, so
+The Compose files are read by 'docker compose config' and their images are taken from the local engine, so \
 build or pull them before.
 
 Examples:
   client release build --stack guestbook/ --version 1.1.0 --out out/
-  client release build --stack guestbook/ --version 1.1.0.1 --out out/ --patch-from 1.1.0")]
+  client release build --stack guestbook/ --version 1.1.0.1 --out out/ \\
+      --patch-from 1.1.0")]
 pub struct BuildArgs {
     /// The folder with the Compose files.
     #[arg(long, value_name = "DIR")]

@@ -57,20 +57,15 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             one(&backup, Words::BackupIntact { id: &backup.id }, context)
         }
         BackupCommand::Restore { id, yes } => {
-            let id = whole(&id, &installation).await?;
-            if !yes {
-                let question = context.talk.say(Words::AskRestore { id: &id });
-                consent::ask(context, "backup restore", "", &question).await?;
-            }
+            let id =
+                agreed(&id, yes, "backup restore", |id| Words::AskRestore { id }, &installation, context)
+                    .await?;
             let backup = backend::backup_restore(&installation, &id, progress).await?;
             one(&backup, Words::BackupRestored { id: &backup.id }, context)
         }
         BackupCommand::Delete { id, yes } => {
-            let id = whole(&id, &installation).await?;
-            if !yes {
-                let question = context.talk.say(Words::AskDelete { id: &id });
-                consent::ask(context, "backup delete", "", &question).await?;
-            }
+            let id = agreed(&id, yes, "backup delete", |id| Words::AskDelete { id }, &installation, context)
+                .await?;
             let backup = backend::backup_delete(&installation, &id).await?;
             one(&backup, Words::BackupDeleted { id: &backup.id }, context)
         }
@@ -84,6 +79,24 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             Answer::report(&List { schema: 1, backups: &deleted }, text)
         }
     }
+}
+
+/// The whole ID, once there is consent to what the command does with that backup.
+async fn agreed(
+    given: &str,
+    yes: bool,
+    what: &str,
+    question: impl for<'a> Fn(&'a str) -> Words<'a>,
+    installation: &Installation,
+    context: &Context,
+) -> Result<String> {
+    if yes {
+        return whole(given, installation).await;
+    }
+    consent::must_be_possible(context, what)?;
+    let id = whole(given, installation).await?;
+    consent::ask(context, what, "", &context.talk.say(question(&id))).await?;
+    Ok(id)
 }
 
 async fn whole(given: &str, installation: &Installation) -> Result<String> {

@@ -13,7 +13,7 @@ use super::Answer;
 
 /// Goes back, after consent.
 pub async fn run(args: RollbackArgs, context: &Context) -> Result<Answer> {
-    let options = RollbackOptions { to: target(&args.to)?, data: data(&args) };
+    let options = RollbackOptions { to: args.to.clone(), data: data(&args) };
     let installation = context.installation()?;
     if !args.yes {
         let summary = summary(&options, &installation, context.talk);
@@ -21,14 +21,6 @@ pub async fn run(args: RollbackArgs, context: &Context) -> Result<Answer> {
     }
     let outcome = backend::rollback(&installation, &options, &context.progress).await;
     Ok(Answer::Change(Box::new(outcome)))
-}
-
-fn target(to: &str) -> Result<RollbackTarget> {
-    Ok(match to {
-        "previous" => RollbackTarget::Previous,
-        "factory" => RollbackTarget::Factory,
-        version => RollbackTarget::Version(version.parse()?),
-    })
 }
 
 fn data(args: &RollbackArgs) -> DataChoice {
@@ -56,18 +48,4 @@ fn summary(options: &RollbackOptions, installation: &Installation, look: Look) -
     let mut facts = Facts::new(look);
     facts.add(Words::Project, &installation.settings.project).add(Words::Data, look.say(data));
     format!("{}\n{}", look.paint(Paint::Strong, &heading), facts.render(2))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fault::Code;
-
-    #[test]
-    fn a_target_is_a_pointer_or_a_version() {
-        assert_eq!(target("previous").unwrap(), RollbackTarget::Previous);
-        assert_eq!(target("factory").unwrap(), RollbackTarget::Factory);
-        assert_eq!(target("v1.0.0").unwrap(), RollbackTarget::Version("1.0.0".parse().unwrap()));
-        assert_eq!(target("last").unwrap_err().code(), Code::VersionInvalid);
-    }
 }

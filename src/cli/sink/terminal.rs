@@ -1,5 +1,6 @@
 //! Bars and signs on a terminal: a spinner names the step that runs, a bar under it measures.
 
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ const CELLS: u64 = 24;
 /// Draws on a terminal.
 pub struct Terminal {
     bars: MultiProgress,
+    lines: Mutex<Box<dyn Write + Send>>,
     look: Look,
     drawn: Mutex<Drawn>,
 }
@@ -38,21 +40,27 @@ impl Drawn {
 impl Terminal {
     /// Draws on stderr.
     pub fn new(look: Look) -> Self {
-        Self::on(ProgressDrawTarget::stderr(), look)
+        Self::on(ProgressDrawTarget::stderr(), std::io::stderr(), look)
     }
 
-    /// Draws on `target`.
-    pub fn on(target: ProgressDrawTarget, look: Look) -> Self {
-        Self { bars: MultiProgress::with_draw_target(target), look, drawn: Mutex::default() }
+    /// Draws on `target`, with lines that stay written to `lines`, which is the same terminal.
+    pub fn on(target: ProgressDrawTarget, lines: impl Write + Send + 'static, look: Look) -> Self {
+        let bars = MultiProgress::with_draw_target(target);
+        Self { bars, lines: Mutex::new(Box::new(lines)), look, drawn: Mutex::default() }
     }
 
     fn drawn(&self) -> MutexGuard<'_, Drawn> {
         self.drawn.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A line above the bars. A terminal that went away leaves nobody to tell.
+    /// A line above the bars that stays. It is written past indicatif, which fills its own lines up to the
+    /// width with blanks: those end up in recordings and copies.
     fn print(&self, line: &str) {
-        let _ = self.bars.println(line);
+        self.bars.suspend(|| {
+            let mut lines = self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            // A terminal that went away leaves nobody to tell.
+            let _ = writeln!(lines, "{line}").and_then(|()| lines.flush());
+        });
     }
 
     fn spin(&self, drawn: &mut Drawn, message: String) {

@@ -56,7 +56,10 @@ fn effect(plan: &PlanReport, look: Look) -> String {
     }
     let (changed, all) = (touched.len().to_string(), plan.services.len().to_string());
     let names: Vec<&str> = touched.iter().map(|service| service.name.as_str()).collect();
-    let words = Words::ServicesTouched { changed: &changed, all: &all };
+    let words = match changed == all {
+        true => Words::ServicesAll,
+        false => Words::ServicesTouched { changed: &changed, all: &all },
+    };
     format!("{} ({})", look.say(words), names.join(", "))
 }
 
@@ -143,6 +146,15 @@ services
   预期影响  下载安装包后才能确定每个服务的操作
 "
         );
+    }
+
+    #[test]
+    fn the_effect_names_the_services_it_is_about() {
+        let mut all = plan();
+        all.services.truncate(1);
+        assert!(summary(&all, EN).contains("effect       all services are touched (api)\n"));
+        all.services[0].action = "unchanged".into();
+        assert!(summary(&all, EN).contains("effect       no service is touched\n"));
     }
 
     #[test]
