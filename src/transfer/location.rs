@@ -80,6 +80,14 @@ impl Location {
         }
     }
 
+    /// The whole text, credentials and all, for [`Location::parse`]; not for people.
+    pub fn to_text(&self) -> String {
+        match &self.0 {
+            Place::Http(url) => url.to_string(),
+            Place::Local(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+
     /// The address, credentials and all; none for a local file.
     pub(super) fn url(&self) -> Option<&Url> {
         match &self.0 {

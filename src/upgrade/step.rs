@@ -76,8 +76,6 @@ pub struct Package {
     pub size: Option<u64>,
     /// Its name in `bundles/`.
     pub file: String,
-    /// It is the user's own file, used where it is.
-    pub local: bool,
 }
 
 /// A reference that moves from one image to another.

@@ -15,7 +15,8 @@ pub(super) fn check(text: &str) -> Result<String, String> {
         Ok(url) => check_absolute(&url).map(|()| text.to_owned()),
         Err(url::ParseError::RelativeUrlWithoutBase) => {
             let bare = text.strip_prefix("./").unwrap_or(text);
-            if stays_below(bare) {
+            // `manifest/<version>.json` names packages beside its folder.
+            if stays_below(bare.strip_prefix("../").unwrap_or(bare)) {
                 Ok(bare.to_owned())
             } else {
                 Err("the address leads out of the manifest's folder".into())
@@ -52,6 +53,7 @@ mod tests {
             ("http://h:8080/x?sig=1", "http://h:8080/x?sig=1"),
             ("file:///srv/x.bundle", "file:///srv/x.bundle"),
             ("x.bundle", "x.bundle"),
+            ("../x.bundle", "../x.bundle"),
             ("./x.bundle", "x.bundle"),
             ("1.0.0/x+1.bundle?sig=a/../b", "1.0.0/x+1.bundle?sig=a/../b"),
         ] {
@@ -60,7 +62,7 @@ mod tests {
         for text in [
             "",
             "..",
-            "../x",
+            "../../x",
             "a/../../x",
             "%2e%2e/x",
             "a/%2E./x",

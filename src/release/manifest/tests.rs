@@ -158,7 +158,7 @@ fn every_wrong_field_is_named() {
         (with("/packages/full", json!({ "hash": HELLO })), "'url' is missing"),
         (with("/packages/full", json!({ "url": "x" })), "'hash' is missing"),
         (with("/packages/full", json!(null)), "offers no package"),
-        (with("/packages/full/url", json!("../x")), "packages.full.url"),
+        (with("/packages/full/url", json!("../../x")), "packages.full.url"),
         (with("/packages/full/url", json!("%2e%2e/x")), "packages.full.url"),
         (with("/packages/full/url", json!("/etc/shadow")), "packages.full.url"),
         (with("/packages/full/url", json!("ftp://h/x")), "packages.full.url"),

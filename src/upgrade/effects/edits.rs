@@ -8,7 +8,7 @@ use crate::fault::{Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
-use crate::release::unpack::verify_release;
+use crate::release::tree::verify_release;
 use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::edits::{self, Carried};
 use crate::upgrade::world::World;

@@ -51,7 +51,7 @@ async fn load_missing(world: &World<'_>, file: Option<&str>, missing: &[ImageInf
         .await
         .map_err(|error| Fault::from_error(Code::Io, file, error))??;
     let names = missing.iter().map(|image| image.reference.as_str()).collect::<Vec<_>>().join(", ");
-    let total = archive.total_bytes();
+    let total = Some(archive.length());
     let mut meter =
         world.progress.meter(Step::LoadingImages, Say::ImageLoading { image: names }, Unit::Bytes, total);
     world.engine.load(archive, missing, move |bytes| meter.add(bytes)).await

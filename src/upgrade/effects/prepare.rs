@@ -7,9 +7,10 @@ use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
-use crate::release::bundle::{Bundle, Limits};
+use crate::release::bundle::Bundle;
 use crate::release::operations::Operations;
-use crate::release::unpack::{apply_patch, unpack_stack, verify_release};
+use crate::release::tree::verify_release;
+use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
 use crate::transfer::{Fetcher, FileRequest, Location};
 use crate::upgrade::step::Package;
@@ -102,7 +103,7 @@ impl UnpackJob {
         }
         fs::create_dir_all(&staging).at(&staging)?;
         match &self.patch {
-            None => unpack_stack(&bundle, &staging, &Limits::default())?,
+            None => unpack_stack(&bundle, &staging)?,
             Some(operations) => {
                 let from = pointers::read(&self.layout, Pointer::Current)?;
                 let from = from.ok_or_else(|| Fault::new(Code::NoPrevious, "current", "a patch needs it"))?;

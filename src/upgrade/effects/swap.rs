@@ -153,7 +153,8 @@ pub async fn verify(world: &mut World<'_>) -> Result<()> {
         }
     }
     world.engine.verify_stable(&watched).await?;
-    let containers = watched.iter().map(|stable| (stable.service.clone(), stable.id.clone())).collect();
+    let containers: Vec<_> =
+        watched.iter().map(|stable| (stable.service.clone(), stable.id.clone())).collect();
     world.engine.run_probes(&info.health.probes, &containers).await?;
     world.progress.finished(Step::VerifyingServices, Say::VerifyFinished);
     Ok(())

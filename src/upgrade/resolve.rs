@@ -1,0 +1,332 @@
+//! From what a user asks for to a decision: which version, from where, by which strategy.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::OptionalExtension;
+
+use super::api::UpgradeOptions;
+use super::installation::Installation;
+use super::releases;
+use super::step::Package as PackageStep;
+use super::{journal, pointers};
+use crate::docker::Engine;
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::layout::Pointer;
+use crate::progress::Progress;
+use crate::release::bundle::Bundle;
+use crate::release::manifest::{MAX_BYTES, Package, PackageHash};
+use crate::release::operations::Operations;
+use crate::release::strategy::{Decision, Facts, Installed, Strategy, decide};
+use crate::release::tree::{Difference, verify_release};
+use crate::release::{Arch, Digest, Manifest, ReleaseInfo, Version, legacy};
+use crate::transfer::{Fetcher, Location, Source};
+
+/// Releases between two versions that are looked at for one that may not be skipped.
+const MOST_BETWEEN: usize = 50;
+
+/// What can be had and what would be done with it.
+pub struct Offer {
+    /// The manifest it comes from.
+    pub manifest: Manifest,
+    /// The installed version.
+    pub installed: Option<Version>,
+    /// The strategy and its reason.
+    pub decision: Decision,
+    /// What would be fetched; none where there is nothing to do.
+    pub package: Option<PackageStep>,
+    /// For a patch: what it does.
+    pub patch: Option<Operations>,
+}
+
+impl Offer {
+    /// Bytes of the package, where known.
+    pub fn bytes(&self) -> Option<u64> {
+        self.package.as_ref().and_then(|package| package.size)
+    }
+}
+
+/// Decides what to do for `options`.
+pub async fn offer(
+    installation: &Installation,
+    engine: &Engine,
+    options: &UpgradeOptions,
+    progress: &Progress,
+) -> Result<Offer> {
+    let installed = pointers::read(&installation.layout, Pointer::Current)?;
+    let found = match &options.bundle {
+        Some(path) => from_file(path, options.target.as_ref(), engine).await?,
+        None => from_source(installation, options, installed.as_ref(), progress).await?,
+    };
+    let arch = engine_arch(engine)?;
+    let facts = Facts {
+        installed: installed.as_ref().map(|version| look(installation, version)).transpose()?,
+        engine_arch: arch,
+        offered: &found.manifest,
+        force_full: options.force_full,
+        targeted: options.target.is_some() || options.bundle.is_some(),
+    };
+    let decision = decide(&facts);
+    let (package, patch) = match decision.strategy {
+        Strategy::None => (None, None),
+        Strategy::Patch => match found.manifest.patch_for(Some(arch)) {
+            Some(patch) => (Some(&patch.package), Some(patch.operations.clone())),
+            None => return Err(Fault::new(Code::NoPackage, arch, "the patch is missing")),
+        },
+        Strategy::Full => (Some(found.manifest.package_for(Some(arch))?), None),
+    };
+    let package =
+        package.map(|package| fetchable(installation, &found, package, options)).transpose()?;
+    if decision.strategy != Strategy::None {
+        permitted(installation, engine, &found.manifest, installed.as_ref(), options)?;
+    }
+    Ok(Offer { manifest: found.manifest, installed, decision, package, patch })
+}
+
+/// A manifest and what its references are relative to.
+struct Found {
+    manifest: Manifest,
+    document: Location,
+    top: Location,
+}
+
+impl Found {
+    /// `manifest/<version>.json` names packages that lie beside its folder.
+    fn locate(&self, reference: &str) -> Result<Location> {
+        match reference.strip_prefix("../") {
+            Some(beside) => self.top.join(beside),
+            None => self.document.join(reference),
+        }
+    }
+}
+
+async fn from_source(
+    installation: &Installation,
+    options: &UpgradeOptions,
+    installed: Option<&Version>,
+    progress: &Progress,
+) -> Result<Found> {
+    let settings = &installation.settings;
+    let source = Source::parse(&settings.source)?;
+    let fetcher = Fetcher::new(installation.store.clone(), &settings.download, progress.clone())?;
+    let newest = read(&fetcher, &source, source.manifest()).await?;
+    if let Some(target) = &options.target {
+        return at_version(&fetcher, &source, newest, target).await;
+    }
+    // A release that may not be skipped comes first, by itself.
+    if let Some(installed) = installed
+        && let Some(floor) = floor_between(&fetcher, &source, &newest.manifest, installed).await?
+    {
+        return Ok(floor);
+    }
+    Ok(newest)
+}
+
+async fn read(fetcher: &Fetcher, source: &Source, at: Location) -> Result<Found> {
+    let bytes = fetcher.document(&at, MAX_BYTES as u64).await.map_err(|fault| too_large(fault, &at))?;
+    let manifest = Manifest::from_json(&bytes, &at.to_string())?;
+    Ok(Found { manifest, document: at, top: source.manifest() })
+}
+
+fn too_large(fault: Fault, at: &Location) -> Fault {
+    if fault.code() == Code::DocumentTooLarge { Fault::new(Code::ManifestTooLarge, at, "") } else { fault }
+}
+
+async fn at_version(fetcher: &Fetcher, source: &Source, newest: Found, target: &Version) -> Result<Found> {
+    if newest.manifest.version == *target {
+        return Ok(newest);
+    }
+    let at = source.manifest_of(target)?;
+    let bytes = fetcher.document_if_present(&at, MAX_BYTES as u64).await;
+    let Some(bytes) = bytes.map_err(|fault| too_large(fault, &at))? else {
+        return Err(Fault::new(Code::ReleaseUnknown, target, format!("there is no {at}")));
+    };
+    let manifest = Manifest::from_json(&bytes, &at.to_string())?;
+    if manifest.version != *target {
+        let cause = format!("it is of version {}", manifest.version);
+        return Err(Fault::new(Code::ManifestInvalid, at, cause));
+    }
+    Ok(Found { manifest, document: at, top: source.manifest() })
+}
+
+/// The oldest release between the installed and the offered one that may not be skipped.
+async fn floor_between(
+    fetcher: &Fetcher,
+    source: &Source,
+    newest: &Manifest,
+    installed: &Version,
+) -> Result<Option<Found>> {
+    let mut between: Vec<&Version> =
+        newest.releases.iter().filter(|version| *version > installed && **version < newest.version).collect();
+    between.sort();
+    for version in between.into_iter().take(MOST_BETWEEN) {
+        let at = source.manifest_of(version)?;
+        let Some(bytes) = fetcher.document_if_present(&at, MAX_BYTES as u64).await? else { continue };
+        let manifest = Manifest::from_json(&bytes, &at.to_string())?;
+        if manifest.requires.floor {
+            return Ok(Some(Found { manifest, document: at, top: source.manifest() }));
+        }
+    }
+    Ok(None)
+}
+
+/// A manifest for a package the user names: offline, from one file.
+async fn from_file(path: &Path, target: Option<&Version>, engine: &Engine) -> Result<Found> {
+    let path = path.canonicalize().at(path)?;
+    let location = Location::local(&path);
+    let target = target.cloned();
+    let arch = engine.arch().to_owned();
+    let read = tokio::task::spawn_blocking(move || read_file(&path, target, &arch));
+    let manifest = read.await.map_err(|error| Fault::from_error(Code::Io, &location, error))??;
+    Ok(Found { manifest, document: location.clone(), top: location })
+}
+
+fn read_file(path: &PathBuf, target: Option<Version>, arch: &str) -> Result<Manifest> {
+    let version = if legacy::is_legacy(path)? {
+        let cause = "a package of the older kind does not say which version it is; name it with --target";
+        target.ok_or_else(|| Fault::new(Code::BundleInvalid, path.display(), cause))?
+    } else {
+        let bundle = Bundle::open(path)?;
+        let info = bundle.info();
+        if info.arch != "any" && info.arch != arch {
+            let cause = format!("it is for {}, and this engine is {arch}", info.arch);
+            return Err(Fault::new(Code::NoPackage, path.display(), cause));
+        }
+        if target.is_some_and(|target| target != info.version) {
+            return Err(Fault::new(Code::ReleaseUnknown, path.display(), format!("it holds {}", info.version)));
+        }
+        info.version.clone()
+    };
+    let (hash, size) = std::fs::File::open(path).and_then(Digest::of_reader).at(path)?;
+    let mut manifest = Manifest::new(version);
+    manifest.full = Some(Package {
+        url: path.display().to_string(),
+        hash: PackageHash::Sha256(hash),
+        size: Some(size),
+        signature: None,
+        mirrors: Vec::new(),
+        index: None,
+    });
+    Ok(manifest)
+}
+
+fn fetchable(
+    installation: &Installation,
+    found: &Found,
+    package: &Package,
+    options: &UpgradeOptions,
+) -> Result<PackageStep> {
+    let mut locations = match &options.bundle {
+        Some(_) => vec![found.document.clone()],
+        None => vec![found.locate(&package.url)?],
+    };
+    for mirror in &package.mirrors {
+        locations.push(found.locate(mirror)?);
+    }
+    let hash = package.hash.digest();
+    if hash.is_none() && !installation.settings.insecure {
+        return Err(Fault::new(Code::HashMissing, &locations[0], "its hash is external, and nothing signed gives it"));
+    }
+    let file = match hash {
+        Some(hash) => format!("{}.bundle", hash.hex()),
+        None => format!("unverified-{}.bundle", found.manifest.version),
+    };
+    Ok(PackageStep {
+        locations: locations.iter().map(Location::to_text).collect(),
+        hash,
+        size: package.size,
+        file,
+    })
+}
+
+/// What the strategy needs to know of the installed release.
+fn look(installation: &Installation, version: &Version) -> Result<Installed> {
+    let layout = &installation.layout;
+    let folder = layout.release(&version.to_string());
+    let info: Option<ReleaseInfo> = releases::info(layout, version)?;
+    let compose_present = info.as_ref().is_some_and(|info| {
+        !info.compose.is_empty() && info.compose.iter().all(|file| folder.join(file).is_file())
+    });
+    let intact = match &info {
+        Some(info) => {
+            let deviations = verify_release(&folder, info, &releases::editable(info, &installation.settings))?;
+            // Something a container or a person added does not make the release wrong.
+            deviations.iter().all(|deviation| deviation.difference == Difference::Extra)
+        }
+        None => false,
+    };
+    Ok(Installed {
+        version: version.clone(),
+        arch: info.as_ref().and_then(|info| Arch::from_oci(&info.arch)),
+        compose_present,
+        release_present: info.is_some(),
+        intact,
+    })
+}
+
+fn engine_arch(engine: &Engine) -> Result<Arch> {
+    let cause = "this client knows packages for x86_64 and aarch64";
+    Arch::from_oci(engine.arch()).ok_or_else(|| Fault::new(Code::NoPackage, engine.arch(), cause))
+}
+
+/// Refuses what a rule of the release or of this installation forbids.
+fn permitted(
+    installation: &Installation,
+    engine: &Engine,
+    manifest: &Manifest,
+    installed: Option<&Version>,
+    options: &UpgradeOptions,
+) -> Result<()> {
+    let requires = &manifest.requires;
+    if let Some(api) = requires.engine_api.as_ref().filter(|api| !engine.speaks(api)) {
+        let cause = format!("version {} needs API {api}, it speaks {}", manifest.version, engine.api_version());
+        return Err(Fault::new(Code::EngineTooOld, engine.endpoint(), cause));
+    }
+    if let (Some(from), Some(installed)) = (&requires.from, installed) {
+        let range = semver::VersionReq::parse(from)
+            .map_err(|error| Fault::from_error(Code::ManifestInvalid, &manifest.version, error))?;
+        if !range.matches(installed.base()) && *installed != manifest.version {
+            let cause = format!("it needs {from}, and {installed} is installed");
+            return Err(Fault::new(Code::RequiresFrom, &manifest.version, cause));
+        }
+    }
+    if options.force {
+        return Ok(());
+    }
+    match quarantined(installation, &manifest.version)? {
+        Some((hash, reason)) if hash == manifest.document.to_string() || options.bundle.is_some() => {
+            Err(Fault::new(Code::Quarantined, &manifest.version, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn quarantined(installation: &Installation, version: &Version) -> Result<Option<(String, String)>> {
+    let version = version.to_string();
+    installation.store.with(|db| {
+        db.query_row(
+            "SELECT manifest_hash, reason FROM quarantine WHERE version = ?1",
+            [version],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+    })
+}
+
+/// Puts a version that failed here in quarantine, until its manifest changes.
+pub fn quarantine(installation: &Installation, version: &Version, manifest: Option<Digest>, why: &str) -> Result<()> {
+    let (version, hash) = (version.to_string(), manifest.map(|hash| hash.to_string()).unwrap_or_default());
+    installation.store.with(|db| {
+        db.execute(
+            "INSERT OR REPLACE INTO quarantine (version, manifest_hash, reason, at) VALUES (?1, ?2, ?3, ?4)",
+            [version, hash, why.to_owned(), journal::now()],
+        )
+        .map(drop)
+    })
+}
+
+/// The versions in quarantine.
+pub fn quarantine_list(installation: &Installation) -> Result<Vec<String>> {
+    installation.store.with(|db| {
+        db.prepare("SELECT version FROM quarantine ORDER BY at")?.query_map([], |row| row.get(0))?.collect()
+    })
+}
