@@ -1,7 +1,9 @@
 //! Bundles: written, opened, unpacked, loaded; and refused when hostile.
 
+mod frozen;
 mod hostile;
 mod images;
+mod legacy;
 mod patch;
 mod publish;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use compose_upgrade::publisher::{
     self, BuildReport, BuildRequest, ImageSaver, PatchBase, StackReader, inspect, publish,
@@ -42,9 +42,9 @@ impl ImageSaver for Cli {
                 return Err(Fault::new(Code::ImageMissing, name, ""));
             }
         }
-        let mut save =
-            Command::new("docker").arg("save").args(references).stdout(Stdio::piped()).spawn().unwrap();
-        Ok(Box::new(save.stdout.take().unwrap()))
+        let save = Command::new("docker").arg("save").args(references).output().unwrap();
+        assert!(save.status.success());
+        Ok(Box::new(std::io::Cursor::new(save.stdout)))
     }
 }
 
