@@ -160,6 +160,9 @@ fn a_release_is_built_published_and_patched() {
     assert!(found.valid && !found.complete, "{:?}", found.problems);
     assert_eq!(found.images.iter().map(|image| image.included).collect::<Vec<_>>(), [false, true]);
 
+    let has: Vec<_> = patch.info().images.iter().map(|image| patch.has_image(image)).collect();
+    assert_eq!(has, [false, true]);
+
     // On the device both roads lead to the same folder.
     let (current, patched, whole) =
         (publisher.path("current"), publisher.path("patched"), publisher.path("whole"));
