@@ -7,6 +7,7 @@ pub mod digest;
 pub mod dockersave;
 pub(crate) mod durable;
 pub mod info;
+pub mod legacy;
 pub mod manifest;
 pub mod oci;
 pub mod operations;

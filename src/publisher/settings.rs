@@ -19,13 +19,21 @@ pub(super) const RELEASE_TOML: &str = "release.toml";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ReleaseToml {
+    /// The product; the Compose project's name where absent.
     pub name: Option<String>,
+    /// The manifest's release notes.
     pub notes: Option<String>,
+    /// The Compose files, in the order of merging; those Compose finds by itself where absent.
     pub compose: Vec<String>,
+    /// Paths the operator owns, besides the usual ones.
     persist: Vec<String>,
+    /// Files of the release the operator may edit.
     pub config: Vec<String>,
+    /// Globs; where given, only what they match is packed (and Compose, config and persisted files).
     pub include: Vec<String>,
+    /// Globs of what is not packed. One without a slash matches a name in any folder.
     pub exclude: Vec<String>,
+    /// Whether the version before cannot read the data once this one has started.
     pub migrates_data: bool,
     requires: RequiresToml,
     health: HealthToml,

@@ -64,7 +64,9 @@ pub(crate) fn scan(file: &File, name: &str, limit: usize) -> Result<Vec<TarEntry
             _ => invalid(format!("at byte {position}: {cause}")),
         })?;
         let own_size = header.entry_size().map_err(|error| invalid(error.to_string()))?;
-        let length = ahead.size.take().unwrap_or(own_size);
+        // A PAX size is that of the file, not of another extension header in between.
+        let extension = matches!(header.entry_type().as_byte(), b'L' | b'K' | b'x' | b'g');
+        let length = if extension { own_size } else { ahead.size.take().unwrap_or(own_size) };
         let offset = position + BLOCK;
         let end = length
             .checked_next_multiple_of(BLOCK)
@@ -198,6 +200,76 @@ impl Read for Section {
             count => {
                 self.position += count as u64;
                 Ok(count)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn scanned(bytes: &[u8]) -> Result<Vec<TarEntry>> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        scan(&file, "test", 100)
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let long = format!("a/{}", "long/".repeat(60));
+        for path in ["short", &format!("{long}name"), "after"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(3);
+            header.set_mode(0o640);
+            tar.append_data(&mut header, path, &b"abc"[..]).unwrap();
+        }
+        tar.append_pax_extensions([("path", "from-pax".as_bytes()), ("size", b"4")]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(4);
+        header.set_mode(0o600);
+        tar.append_data(&mut header, "ignored", &b"abcd"[..]).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn long_names_and_pax_records_are_read() {
+        let entries = scanned(&sample()).unwrap();
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.path.len(), entry.length, entry.mode)).collect();
+        assert_eq!(seen, [(5, 3, 0o640), (306, 3, 0o640), (5, 3, 0o640), (8, 4, 0o600)]);
+        assert_eq!(entries[3].path, "from-pax");
+    }
+
+    #[test]
+    fn a_name_without_end_is_refused_before_it_is_read() {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::GNULongName);
+        header.set_size(LONGEST_NAME + 1);
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.resize(bytes.len() + 2 * LONGEST_NAME as usize, b'a');
+        assert_eq!(scanned(&bytes).unwrap_err().code(), Code::BundleTooLarge);
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics_and_entries_lie_inside(flips in proptest::collection::vec((0usize..8192, any::<u8>()), 0..12)) {
+            let mut bytes = sample();
+            let length = bytes.len();
+            for (at, value) in flips {
+                bytes[at % length] = value;
+                // Half of the time a valid checksum, so that the fields behind it are reached.
+                if value % 2 == 0 {
+                    let block = at % length / 512 * 512;
+                    let mut header = tar::Header::from_byte_slice(&bytes[block..block + 512]).clone();
+                    header.set_cksum();
+                    bytes[block..block + 512].copy_from_slice(header.as_bytes());
+                }
+            }
+            if let Ok(entries) = scanned(&bytes) {
+                prop_assert!(entries.iter().all(|entry| entry.offset + entry.length <= length as u64));
             }
         }
     }

@@ -61,33 +61,49 @@ pub fn describe(root: &Path, path: &str) -> Result<Option<FileInfo>> {
     Ok(Some(FileInfo { path, hash, mode: meta.permissions().mode() & 0o777, link: None }))
 }
 
-/// The paths of all files and links below `root`, sorted, without those `skip` wants left out (a folder that
-/// is skipped is not entered). Links are not followed.
+/// The paths of all files and links below `root`, sorted, without those `skip` wants left out (it is also told
+/// whether the path is a folder; one that is skipped is not entered). Links are not followed. A name that no
+/// release may have is an error.
 pub fn list(root: &Path, skip: impl Fn(&str, bool) -> bool) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut walk = walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
+    let (found, odd) = walk(root, skip)?;
+    match odd.first() {
+        None => Ok(found),
+        Some(path) => {
+            let cause = "the name is not UTF-8 or has a backslash";
+            Err(Fault::new(Code::BundleUnsafe, root.join(path).display(), cause))
+        }
+    }
+}
+
+/// The paths below `root`, and apart from them those with names that no release may have.
+fn walk(root: &Path, skip: impl Fn(&str, bool) -> bool) -> Result<(Vec<String>, Vec<String>)> {
+    let (mut found, mut odd) = (Vec::new(), Vec::new());
+    let mut walk = walkdir::WalkDir::new(root).min_depth(1).into_iter();
     while let Some(entry) = walk.next() {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(root).to_owned();
             Fault::io(path, error.into())
         })?;
-        let path = entry.path().strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned);
-        let Some(path) = path.filter(|path| is_safe_relative(path)) else {
-            return Err(Fault::new(Code::BundleUnsafe, entry.path().display(), "the name is not allowed"));
-        };
         let is_dir = entry.file_type().is_dir();
-        if skip(&path, is_dir) {
+        let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let Some(path) = path.to_str().filter(|path| is_safe_relative(path)) else {
+            odd.push(path.to_string_lossy().into_owned());
             if is_dir {
                 walk.skip_current_dir();
             }
             continue;
-        }
-        if !is_dir {
-            found.push(path);
+        };
+        if skip(path, is_dir) {
+            if is_dir {
+                walk.skip_current_dir();
+            }
+        } else if !is_dir {
+            found.push(path.to_owned());
         }
     }
     found.sort();
-    Ok(found)
+    odd.sort();
+    Ok((found, odd))
 }
 
 /// Compares the release folder `dir` with what `info` declares; paths in `ignore`, and what lies in them,
@@ -102,15 +118,21 @@ pub fn verify_release(dir: &Path, info: &ReleaseInfo, ignore: &[String]) -> Resu
         .collect();
     let mut deviations = Vec::new();
     let mut deviates = |path: &str, difference| deviations.push(Deviation { path: path.into(), difference });
-    for path in list(dir, |path, _| ignored(path))? {
+    let (found, odd) = walk(dir, |path, _| ignored(path))?;
+    for path in &odd {
+        deviates(path, Difference::Extra);
+    }
+    for path in found {
         let Some(wanted) = declared.remove(path.as_str()) else {
             deviates(&path, Difference::Extra);
             continue;
         };
         match describe(dir, &path) {
-            Ok(Some(found)) if found == *wanted => {}
             Ok(Some(found)) if found.hash == wanted.hash && found.link == wanted.link => {
-                deviates(&path, Difference::Mode);
+                // The mode of a link means nothing.
+                if found.link.is_none() && found.mode != wanted.mode {
+                    deviates(&path, Difference::Mode);
+                }
             }
             Ok(_) => deviates(&path, Difference::Changed),
             Err(fault) if fault.code() == Code::BundleUnsafe => deviates(&path, Difference::Changed),

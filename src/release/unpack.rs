@@ -3,7 +3,7 @@
 //! Both roads end in the same place: every file `release.json` declares is there with its content and mode,
 //! and nothing else. The folder is built under a temporary name; the caller renames it into place.
 
-mod place;
+pub(super) mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -93,7 +93,7 @@ fn check_operations(
 }
 
 /// No declared link may lead out of the folder, no declared file may lie below a link or carry special bits.
-fn check_declared(info: &ReleaseInfo) -> Result<()> {
+pub(super) fn check_declared(info: &ReleaseInfo) -> Result<()> {
     let files: BTreeMap<&str, &FileInfo> = info.files.iter().map(|file| (file.path.as_str(), file)).collect();
     if files.len() != info.files.len() {
         return Err(Fault::new(Code::BundleInvalid, &info.name, "release.json declares a file twice"));
@@ -120,7 +120,7 @@ fn check_declared(info: &ReleaseInfo) -> Result<()> {
     Ok(())
 }
 
-fn begin(staging: &Path) -> Result<()> {
+pub(super) fn begin(staging: &Path) -> Result<()> {
     fs::create_dir_all(staging).at(staging)?;
     place::set_mode(staging, 0o755)?;
     match fs::read_dir(staging).at(staging)?.next() {
@@ -148,12 +148,12 @@ fn from_bundle(bundle: &Bundle, file: &FileInfo, staging: &Path) -> Result<()> {
 
 /// Whether a file may be one with the old release's on disk: never one that a person may edit in place,
 /// since that would change both releases, and not worth it for a small one.
-fn may_share(info: &ReleaseInfo, file: &FileInfo) -> bool {
+pub(super) fn may_share(info: &ReleaseInfo, file: &FileInfo) -> bool {
     let edited = info.compose.iter().chain(&info.config).chain(&info.persist);
     !edited.into_iter().any(|own| super::operations::lies_in(&file.path, own))
 }
 
-fn seal(info: &ReleaseInfo, staging: &Path) -> Result<()> {
+pub(super) fn seal(info: &ReleaseInfo, staging: &Path) -> Result<()> {
     let own = staging.join(OWN_RELEASE_JSON);
     fs::write(&own, info.to_json()).at(&own)?;
     place::set_mode(&own, 0o644)?;

@@ -1,7 +1,9 @@
 //! Bundles: written, opened, unpacked, loaded; and refused when hostile.
 
+mod frozen;
 mod hostile;
 mod images;
+mod legacy;
 mod patch;
 mod publish;
 
@@ -127,10 +129,12 @@ mod round_trip {
         symlink("/etc", stack.join("bin/static")).unwrap();
         fs::write(stack.join(".env"), "B=2").unwrap();
         write_tree(&stack, &[("data/rows", b"1", 0o644), ("notes.txt", b"mine", 0o644)]);
+        fs::write(stack.join("back\\slash"), b"odd").unwrap();
         let persist = ["data".to_owned(), ".env".to_owned()];
         let found = tree::verify_release(&stack, &info, &persist).unwrap();
         let found: Vec<_> = found.iter().map(|d| format!("{} {:?}", d.path, d.difference)).collect();
         let expected = [
+            "back\\slash Extra",
             "bin/run.sh Changed",
             "bin/static Changed",
             "compose.yaml Missing",

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::info::is_safe_relative;
+use super::super::info::{ImageInfo, is_safe_relative};
 use super::super::tarball::{self, Section, TarEntry, TarKind};
 use super::super::{Digest, ReleaseInfo, oci};
 use super::{Encoding, IMAGES, Limits, RELEASE_JSON, STACK, Verified, ZST, fault_of, link_stays_inside};
@@ -127,6 +127,12 @@ impl Bundle {
     /// Whether the image blob `digest` is in the bundle.
     pub fn has_blob(&self, digest: &Digest) -> bool {
         self.entry(&blob(digest)).is_some_and(|entry| matches!(entry.kind, EntryKind::File { .. }))
+    }
+
+    /// Whether the image is in the bundle with all its blobs; a patch leaves out those the version before has.
+    pub fn has_image(&self, image: &ImageInfo) -> bool {
+        let layers = image.layers.iter().map(|layer| &layer.digest);
+        [&image.digest, &image.id].into_iter().chain(layers).all(|digest| self.has_blob(digest))
     }
 
     /// Reads the file `path`, decoded and verified: it must have `size` bytes and the digest `digest`.

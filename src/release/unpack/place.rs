@@ -32,7 +32,12 @@ pub(super) fn link(staging: &Path, file: &FileInfo, to: &str) -> Result<()> {
 
 /// Takes an unchanged file from the release folder `current`: as a reflink where the file system can, as a
 /// second name for the same file where `share` allows it, else as a copy.
-pub(super) fn from_folder(current: &Path, file: &FileInfo, staging: &Path, share: bool) -> Result<()> {
+pub(in super::super) fn from_folder(
+    current: &Path,
+    file: &FileInfo,
+    staging: &Path,
+    share: bool,
+) -> Result<()> {
     let damaged =
         |cause: &str| Fault::new(Code::ReleaseDamaged, current.display(), format!("{}: {cause}", file.path));
     // Also when an upper folder was replaced by a link: what is taken must lie in the release itself.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use compose_upgrade::Code;
-use compose_upgrade::release::bundle::{Limits, fault_of, pack};
+use compose_upgrade::release::bundle::{ImageArchive, Limits, fault_of, pack};
 use compose_upgrade::release::dockersave::SavedImages;
 use compose_upgrade::release::oci::ImageName;
 use compose_upgrade::release::{Bundle, Digest, ReleaseInfo};
@@ -67,6 +67,16 @@ fn image_id(name: &str) -> String {
     docker(&["image", "inspect", "-f", "{{.Id}}", name])
 }
 
+/// Streams an archive into the engine.
+fn load(mut archive: ImageArchive) {
+    let length = archive.length();
+    let mut load = Command::new("docker").args(["load", "-q"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = load.stdin.take().unwrap();
+    assert_eq!(std::io::copy(&mut archive, &mut stdin).unwrap(), length);
+    drop(stdin);
+    assert!(load.wait().unwrap().success());
+}
+
 fn saved(path: &Path) -> SavedImages {
     let mut images = SavedImages::none();
     images.add_archive(path, &Limits::default()).unwrap();
@@ -105,17 +115,17 @@ fn images_survive_save_pack_and_load_with_their_identity() {
     let bundle = Bundle::open(&path).unwrap();
     let wanted: Vec<_> =
         info.images.iter().map(|image| (image.clone(), vec![image.reference.clone()])).collect();
-    let mut archive = bundle.image_archive(&wanted).unwrap();
-    let length = archive.length();
-    let mut load = Command::new("docker").args(["load", "-q"]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = load.stdin.take().unwrap();
-    assert_eq!(std::io::copy(&mut archive, &mut stdin).unwrap(), length);
-    drop(stdin);
-    assert!(load.wait().unwrap().success());
+    load(bundle.image_archive(&wanted).unwrap());
     for (name, id) in engine.names.iter().zip(&ids) {
         assert_eq!(image_id(name), *id);
         assert_eq!(docker(&["run", "--rm", "--network", "none", name, "/bin/busybox", "echo", "ran"]), "ran");
     }
+
+    // A layer that the engine has in another image need not travel again.
+    docker(&["image", "rm", &engine.names[1]]);
+    let base = std::collections::BTreeSet::from([info.images[0].layers[0].digest]);
+    load(bundle.image_archive_without(&wanted[1..], &base).unwrap());
+    assert_eq!(image_id(&engine.names[1]), ids[1]);
 
     // A second build from what was loaded gives the same bundle: nothing depends on how it was stored.
     let again = dir.path().join("again");

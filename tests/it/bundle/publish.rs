@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use compose_upgrade::publisher::{
     self, BuildReport, BuildRequest, ImageSaver, PatchBase, StackReader, inspect, publish,
@@ -42,9 +42,9 @@ impl ImageSaver for Cli {
                 return Err(Fault::new(Code::ImageMissing, name, ""));
             }
         }
-        let mut save =
-            Command::new("docker").arg("save").args(references).stdout(Stdio::piped()).spawn().unwrap();
-        Ok(Box::new(save.stdout.take().unwrap()))
+        let save = Command::new("docker").arg("save").args(references).output().unwrap();
+        assert!(save.status.success());
+        Ok(Box::new(std::io::Cursor::new(save.stdout)))
     }
 }
 
@@ -159,6 +159,9 @@ fn a_release_is_built_published_and_patched() {
     let found = inspect(&package.path).unwrap();
     assert!(found.valid && !found.complete, "{:?}", found.problems);
     assert_eq!(found.images.iter().map(|image| image.included).collect::<Vec<_>>(), [false, true]);
+
+    let has: Vec<_> = patch.info().images.iter().map(|image| patch.has_image(image)).collect();
+    assert_eq!(has, [false, true]);
 
     // On the device both roads lead to the same folder.
     let (current, patched, whole) =

@@ -1,0 +1,160 @@
+//! `client upgrade`, `check` and `plan`.
+
+use super::api::{CheckReport, PlanReport, PlanService, PlanStep, UpgradeOptions};
+use super::change::{self, Tools};
+use super::installation::Installation;
+use super::journal::ChangeState;
+use super::plan::{Kind, Plan};
+use super::resolve::{self, Offer};
+use super::step::Step;
+use crate::docker::Engine;
+use crate::exit;
+use crate::fault::Result;
+use crate::messages::Say;
+use crate::progress::{self, Outcome, Progress};
+use crate::release::strategy::{Reason, Strategy};
+
+/// Compares the source's newest permitted release with the installed one.
+pub async fn check(installation: &Installation, progress: &Progress) -> Result<CheckReport> {
+    let engine = Engine::connect().await?;
+    let offer = resolve::offer(installation, &engine, &UpgradeOptions::default(), progress).await?;
+    Ok(CheckReport {
+        schema: 1,
+        installed: offer.installed.clone(),
+        available: offer.manifest.version.clone(),
+        upgrade_available: offer.decision.strategy != Strategy::None,
+        strategy: offer.decision.strategy.name().into(),
+        reason: offer.decision.reason.name().into(),
+        release_date: offer.manifest.release_date.clone(),
+        release_notes: offer.manifest.release_notes.clone(),
+        bytes: offer.bytes(),
+    })
+}
+
+/// What an upgrade would do; changes nothing.
+pub async fn plan(
+    installation: &Installation,
+    options: &UpgradeOptions,
+    progress: &Progress,
+) -> Result<PlanReport> {
+    let tools = Tools::find().await?;
+    let offer = resolve::offer(installation, &tools.engine, options, progress).await?;
+    let preview = super::preview::preview(installation, &tools, &offer, progress).await?;
+    let lang = progress.lang();
+    let describe = |step: &Step| PlanStep { step: step.public().name().into(), description: step.describe(lang) };
+    let change = preview.as_ref().map(|preview| preview.steps.as_slice()).unwrap_or_default();
+    let prepare = offer.package.clone().map(|package| change::preparation(package, offer.patch.clone()));
+    let steps = prepare.iter().flatten().chain(change).map(describe).collect();
+    let services = preview.iter().flat_map(|preview| &preview.services).map(|service| PlanService {
+        name: service.name.clone(),
+        action: service.action.name().into(),
+        reason: service.reasons.join(", "),
+    });
+    let bytes = offer.bytes().unwrap_or(0);
+    Ok(PlanReport {
+        schema: 1,
+        from: offer.installed.clone(),
+        to: offer.manifest.version.clone(),
+        strategy: offer.decision.strategy.name().into(),
+        reason: offer.decision.reason.name().into(),
+        bytes_to_fetch: super::preview::bytes_to_fetch(installation, &offer),
+        // The package, and as much again for what it unpacks to.
+        disk_needed: offer.manifest.requires.disk_bytes.unwrap_or(bytes * 2),
+        steps,
+        services: services.collect(),
+        services_known: preview.is_some() || offer.decision.strategy == Strategy::None,
+    })
+}
+
+/// The main job. Finishes an interrupted change first.
+pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, progress: &Progress) -> Outcome {
+    match try_upgrade(installation, options, progress).await {
+        Ok(outcome) => outcome,
+        Err(fault) => {
+            progress.failed(progress::Step::Failed, &fault);
+            let from = super::pointers::read(&installation.layout, crate::layout::Pointer::Current);
+            let from = from.ok().flatten().map(|version| version.to_string());
+            let to = options.target.as_ref().map(ToString::to_string);
+            change::not_begun(&fault, from, to, progress)
+        }
+    }
+}
+
+async fn try_upgrade(
+    installation: &Installation,
+    options: &UpgradeOptions,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let _lock = installation.lock("upgrade")?;
+    let tools = Tools::find().await?;
+    let finished = change::finish(installation, &tools, progress).await?;
+    if let Some(ended) = &finished
+        && ended.state != ChangeState::Completed
+    {
+        return Ok(ended.outcome.clone());
+    }
+    progress.started(progress::Step::CheckingUpdates, Say::StrategyStarted);
+    let offered = resolve::offer(installation, &tools.engine, options, progress).await;
+    let offer = match (offered, finished) {
+        (Ok(offer), Some(ended)) if offer.decision.strategy == Strategy::None => return Ok(ended.outcome),
+        // The interrupted upgrade is finished; that there is nothing more to be had now is no failure of it.
+        (Err(_), Some(ended)) => return Ok(ended.outcome),
+        (offered, _) => offered?,
+    };
+    if offer.decision.strategy == Strategy::None {
+        return Ok(nothing_to_do(&offer, progress));
+    }
+    progress.finished(progress::Step::CheckingUpdates, strategy_words(&offer));
+    let plan = Plan {
+        schema: 1,
+        kind: Kind::Upgrade,
+        from: offer.installed.clone(),
+        to: offer.manifest.version.clone(),
+        strategy: offer.decision.strategy.name().into(),
+        reason: offer.decision.reason.name().into(),
+        manifest_hash: Some(offer.manifest.document),
+        bytes_bundle: offer.bytes().unwrap_or(0),
+        prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
+        change: None,
+    };
+    Ok(change::begin(installation, &tools, plan, None, progress).await.outcome)
+}
+
+/// The words for the decision.
+pub fn strategy_words(offer: &Offer) -> Say {
+    match offer.decision.strategy {
+        Strategy::Patch => Say::StrategyPatch {
+            from: offer.installed.as_ref().map(ToString::to_string).unwrap_or_default(),
+        },
+        _ => Say::StrategyFull { reason: offer.decision.reason.name().into() },
+    }
+}
+
+fn nothing_to_do(offer: &Offer, progress: &Progress) -> Outcome {
+    let version = offer.installed.as_ref().map(ToString::to_string);
+    let say = Say::UpToDate { version: version.clone().unwrap_or_default() };
+    progress.finished(progress::Step::Completed, say);
+    let to = match offer.decision.reason {
+        Reason::InstalledNewer => version.clone(),
+        _ => Some(offer.manifest.version.to_string()),
+    };
+    Outcome {
+        schema: 1,
+        kind: progress::Kind::Result,
+        ok: true,
+        from: version,
+        to,
+        strategy: offer.decision.strategy.name().into(),
+        reason: offer.decision.reason.name().into(),
+        exit_code: exit::OK,
+        rolled_back_to: None,
+        bytes_downloaded: 0,
+        bytes_bundle: 0,
+        backup_id: None,
+        downtime_ms: Default::default(),
+        duration_ms: 0,
+        error: None,
+        warnings: Vec::new(),
+        upgrade_id: String::new(),
+    }
+}
