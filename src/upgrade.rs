@@ -4,6 +4,8 @@
 
 mod analyse;
 mod api;
+mod change;
+mod command;
 pub mod compare;
 mod edits;
 mod effects;
@@ -13,10 +15,13 @@ mod installation;
 pub mod journal;
 pub mod plan;
 pub mod pointers;
+mod preview;
 pub mod releases;
+mod resolve;
 pub mod runner;
 pub mod step;
 mod world;
 
 pub use api::*;
+pub use command::{check, plan, upgrade};
 pub use installation::Installation;

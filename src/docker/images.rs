@@ -27,8 +27,12 @@ impl Engine {
     /// The engine's ID of `image`, by content: its config digest on the overlay2 store, its manifest digest on
     /// the containerd store.
     pub async fn find(&self, image: &ImageInfo) -> Result<Option<String>> {
-        let digest = if self.containerd_store() { image.digest } else { image.id };
-        self.id_of(&digest.to_string()).await
+        self.id_of(&self.planned_id(image)).await
+    }
+
+    /// The ID this engine gives to `image`.
+    pub fn planned_id(&self, image: &ImageInfo) -> String {
+        if self.containerd_store() { image.digest.to_string() } else { image.id.to_string() }
     }
 
     /// The paths of an image at which the engine would make anonymous volumes.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::compare::{Present, Wanted, compare};
-use super::effects::{data, images};
+use super::effects::data;
 use super::fingerprint::fingerprint;
 use super::plan::{Action, ChangePlan, Kind, ServicePlan};
 use super::step::{Step, TagMove};
@@ -23,13 +23,14 @@ pub const OLD_MODEL: &str = "old.json";
 /// Plans the half of the change that touches the stack. `restore` names the backup whose data comes back.
 pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangePlan> {
     let target = world.target()?;
-    let new = compile(world, &target).await?;
+    let new = compile(world, &world.target_folder(), &target).await?;
     let new_path = world.work_file(NEW_MODEL)?;
     new.to_file(&new_path)?;
     let current = pointers::read(world.layout(), Pointer::Current)?;
     let old = match &current {
         Some(version) => {
-            let model = compile(world, &releases::require(world.layout(), version)?).await?;
+            let folder = world.layout().release(&version.to_string());
+            let model = compile(world, &folder, &releases::require(world.layout(), version)?).await?;
             model.to_file(&world.work_file(OLD_MODEL)?)?;
             Some(model)
         }
@@ -60,9 +61,8 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
 }
 
 /// Compiles the Compose files of a release as they will be read in `current/`.
-pub async fn compile(world: &World<'_>, info: &ReleaseInfo) -> Result<Model> {
-    let folder = world.layout().release(&info.version.to_string());
-    world.compose.compile(world.project(), &folder, &info.compose, &world.layout().current()).await
+async fn compile(world: &World<'_>, folder: &Path, info: &ReleaseInfo) -> Result<Model> {
+    world.compose.compile(world.project(), folder, &info.compose, &world.layout().current()).await
 }
 
 /// Compose would drop the data of a volume whose definition changed, and cut every service off a network.
@@ -82,11 +82,12 @@ async fn wanted(
     model: &Model,
     hashes: &BTreeMap<String, String>,
 ) -> Result<Vec<Wanted>> {
-    let folder = world.layout().release(&info.version.to_string());
+    let folder = world.target_folder();
     let mut wanted = Vec::new();
     for service in model.services() {
         let image_id = planned_image(world, info, service).await?;
-        let volumes = world.engine.image_volumes(&image_id).await?;
+        let here = world.engine.id_of(&image_id).await?.is_some();
+        let volumes = if here { world.engine.image_volumes(&image_id).await? } else { Vec::new() };
         let hash = hashes.get(&service.name).cloned();
         wanted.push(Wanted {
             name: service.name.clone(),
@@ -110,7 +111,8 @@ async fn wanted(
 /// The engine's ID of the image a service must run.
 async fn planned_image(world: &World<'_>, info: &ReleaseInfo, service: &ModelService) -> Result<String> {
     match info.images.iter().find(|image| image.reference == service.image) {
-        Some(image) => images::engine_id(world, image).await,
+        // A preview is made before the image is loaded.
+        Some(image) => Ok(world.engine.planned_id(image)),
         // A variable in .env can name an image that is not the release's: then it must be here.
         None => {
             let found = world.engine.id_of(&service.image).await?;
@@ -187,7 +189,7 @@ fn restart_what_holds_data(world: &World<'_>, model: &Model, services: &mut [Ser
 async fn tag_moves(world: &World<'_>, info: &ReleaseInfo) -> Result<Vec<TagMove>> {
     let mut moves = Vec::new();
     for image in &info.images {
-        let to = images::engine_id(world, image).await?;
+        let to = world.engine.planned_id(image);
         let from = world.engine.id_of(&image.reference).await?;
         if from.as_ref() != Some(&to) {
             moves.push(TagMove { reference: image.reference.clone(), to, from });

@@ -150,7 +150,9 @@ async fn settle(world: &mut World<'_>, journal: &Journal, result: Result<()>, st
             end(world, journal, ChangeState::Running, None, warned.err(), started)
         }
         Ok(runner) => go_back(world, journal, runner, fault, started).await,
-        Err(broken) => end(world, journal, ChangeState::NeedsAttention, Some(Disposition::Stuck), Some(broken), started),
+        Err(broken) => {
+            end(world, journal, ChangeState::NeedsAttention, Some(Disposition::Stuck), Some(broken), started)
+        }
     }
 }
 
@@ -177,7 +179,14 @@ async fn go_back(
         let cause = format!("{}; first: {}", causes.join("; "), fault.message(world.progress.lang()));
         world.progress.failed(progress::Step::RollingBack, &left[0]);
         let stuck = Fault::new(Code::RollbackFailed, world.project(), cause);
-        return end(world, journal, ChangeState::NeedsAttention, Some(Disposition::Stuck), Some(stuck), started);
+        return end(
+            world,
+            journal,
+            ChangeState::NeedsAttention,
+            Some(Disposition::Stuck),
+            Some(stuck),
+            started,
+        );
     }
     if !touched {
         return end(world, journal, ChangeState::Failed, Some(Disposition::Untouched), Some(fault), started);

@@ -41,7 +41,8 @@ pub async fn plan(
     let offer = resolve::offer(installation, &tools.engine, options, progress).await?;
     let preview = super::preview::preview(installation, &tools, &offer, progress).await?;
     let lang = progress.lang();
-    let describe = |step: &Step| PlanStep { step: step.public().name().into(), description: step.describe(lang) };
+    let describe =
+        |step: &Step| PlanStep { step: step.public().name().into(), description: step.describe(lang) };
     let change = preview.as_ref().map(|preview| preview.steps.as_slice()).unwrap_or_default();
     let prepare = offer.package.clone().map(|package| change::preparation(package, offer.patch.clone()));
     let steps = prepare.iter().flatten().chain(change).map(describe).collect();
@@ -123,9 +124,9 @@ async fn try_upgrade(
 /// The words for the decision.
 pub fn strategy_words(offer: &Offer) -> Say {
     match offer.decision.strategy {
-        Strategy::Patch => Say::StrategyPatch {
-            from: offer.installed.as_ref().map(ToString::to_string).unwrap_or_default(),
-        },
+        Strategy::Patch => {
+            Say::StrategyPatch { from: offer.installed.as_ref().map(ToString::to_string).unwrap_or_default() }
+        }
         _ => Say::StrategyFull { reason: offer.decision.reason.name().into() },
     }
 }

@@ -31,6 +31,12 @@ pub fn info(layout: &Layout, version: &Version) -> Result<Option<ReleaseInfo>> {
     }
 }
 
+/// The description inside the release folder `folder`.
+pub fn read_info(folder: &Path) -> Result<ReleaseInfo> {
+    let path = folder.join(INFO);
+    ReleaseInfo::from_json(&fs::read(&path).at(&path)?, &path.display().to_string())
+}
+
 /// [`info`] of a version that must be there.
 pub fn require(layout: &Layout, version: &Version) -> Result<ReleaseInfo> {
     info(layout, version)?.ok_or_else(|| {
@@ -106,6 +112,8 @@ fn link_shared(layout: &Layout, folder: &Path, path: &str) -> Result<()> {
             Some(present) if present.is_file() => {
                 fs::copy(&link, &shared).at(&shared)?;
             }
+            // Only packages of the older kind bring content for such a folder.
+            Some(present) if present.is_dir() => fs::rename(&link, &shared).at(&shared)?,
             _ if path == ".env" => fs::write(&shared, "").at(&shared)?,
             _ => fs::create_dir_all(&shared).at(&shared)?,
         }
@@ -115,10 +123,10 @@ fn link_shared(layout: &Layout, folder: &Path, path: &str) -> Result<()> {
             fs::set_permissions(&shared, fs::Permissions::from_mode(0o600)).at(&shared)?;
         }
     }
-    match shipped {
-        Some(present) if present.is_dir() => fs::remove_dir_all(&link).at(&link)?,
-        Some(_) => fs::remove_file(&link).at(&link)?,
-        None => {}
+    match fs::symlink_metadata(&link) {
+        Ok(present) if present.is_dir() => fs::remove_dir_all(&link).at(&link)?,
+        Ok(_) => fs::remove_file(&link).at(&link)?,
+        Err(_) => {}
     }
     // releases/<version>/ is two levels below the root; each folder within adds one.
     let up = "../".repeat(2 + path.matches('/').count());

@@ -74,8 +74,7 @@ pub async fn offer(
         },
         Strategy::Full => (Some(found.manifest.package_for(Some(arch))?), None),
     };
-    let package =
-        package.map(|package| fetchable(installation, &found, package, options)).transpose()?;
+    let package = package.map(|package| fetchable(installation, &found, package, options)).transpose()?;
     if decision.strategy != Strategy::None {
         permitted(installation, engine, &found.manifest, installed.as_ref(), options)?;
     }
@@ -192,7 +191,11 @@ fn read_file(path: &PathBuf, target: Option<Version>, arch: &str) -> Result<Mani
             return Err(Fault::new(Code::NoPackage, path.display(), cause));
         }
         if target.is_some_and(|target| target != info.version) {
-            return Err(Fault::new(Code::ReleaseUnknown, path.display(), format!("it holds {}", info.version)));
+            return Err(Fault::new(
+                Code::ReleaseUnknown,
+                path.display(),
+                format!("it holds {}", info.version),
+            ));
         }
         info.version.clone()
     };
@@ -224,7 +227,11 @@ fn fetchable(
     }
     let hash = package.hash.digest();
     if hash.is_none() && !installation.settings.insecure {
-        return Err(Fault::new(Code::HashMissing, &locations[0], "its hash is external, and nothing signed gives it"));
+        return Err(Fault::new(
+            Code::HashMissing,
+            &locations[0],
+            "its hash is external, and nothing signed gives it",
+        ));
     }
     let file = match hash {
         Some(hash) => format!("{}.bundle", hash.hex()),
@@ -248,7 +255,8 @@ fn look(installation: &Installation, version: &Version) -> Result<Installed> {
     });
     let intact = match &info {
         Some(info) => {
-            let deviations = verify_release(&folder, info, &releases::editable(info, &installation.settings))?;
+            let deviations =
+                verify_release(&folder, info, &releases::editable(info, &installation.settings))?;
             // Something a container or a person added does not make the release wrong.
             deviations.iter().all(|deviation| deviation.difference == Difference::Extra)
         }
@@ -278,7 +286,8 @@ fn permitted(
 ) -> Result<()> {
     let requires = &manifest.requires;
     if let Some(api) = requires.engine_api.as_ref().filter(|api| !engine.speaks(api)) {
-        let cause = format!("version {} needs API {api}, it speaks {}", manifest.version, engine.api_version());
+        let cause =
+            format!("version {} needs API {api}, it speaks {}", manifest.version, engine.api_version());
         return Err(Fault::new(Code::EngineTooOld, engine.endpoint(), cause));
     }
     if let (Some(from), Some(installed)) = (&requires.from, installed) {
@@ -303,17 +312,20 @@ fn permitted(
 fn quarantined(installation: &Installation, version: &Version) -> Result<Option<(String, String)>> {
     let version = version.to_string();
     installation.store.with(|db| {
-        db.query_row(
-            "SELECT manifest_hash, reason FROM quarantine WHERE version = ?1",
-            [version],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+        db.query_row("SELECT manifest_hash, reason FROM quarantine WHERE version = ?1", [version], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()
     })
 }
 
 /// Puts a version that failed here in quarantine, until its manifest changes.
-pub fn quarantine(installation: &Installation, version: &Version, manifest: Option<Digest>, why: &str) -> Result<()> {
+pub fn quarantine(
+    installation: &Installation,
+    version: &Version,
+    manifest: Option<Digest>,
+    why: &str,
+) -> Result<()> {
     let (version, hash) = (version.to_string(), manifest.map(|hash| hash.to_string()).unwrap_or_default());
     installation.store.with(|db| {
         db.execute(

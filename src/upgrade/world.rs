@@ -29,6 +29,8 @@ pub struct World<'a> {
     pub id: String,
     /// What will be done.
     pub plan: Plan,
+    /// Where the new release is, when it is not in its place yet (a preview).
+    pub staged: Option<std::path::PathBuf>,
     /// What was learnt; change it only through [`World::learn`].
     facts: Facts,
     journal: Journal,
@@ -46,7 +48,17 @@ impl<'a> World<'a> {
         facts: Facts,
     ) -> Self {
         let journal = Journal::new(installation.store.clone());
-        Self { installation, engine, compose, progress, id: id.to_owned(), plan, facts, journal }
+        Self {
+            installation,
+            engine,
+            compose,
+            progress,
+            id: id.to_owned(),
+            plan,
+            staged: None,
+            facts,
+            journal,
+        }
     }
 
     /// Where things are.
@@ -96,7 +108,15 @@ impl<'a> World<'a> {
 
     /// The release the change leads to.
     pub fn target(&self) -> Result<ReleaseInfo> {
-        super::releases::require(self.layout(), &self.plan.to)
+        match &self.staged {
+            Some(folder) => super::releases::read_info(folder),
+            None => super::releases::require(self.layout(), &self.plan.to),
+        }
+    }
+
+    /// The folder of that release.
+    pub fn target_folder(&self) -> std::path::PathBuf {
+        self.staged.clone().unwrap_or_else(|| self.layout().release(&self.plan.to.to_string()))
     }
 
     /// A file this change needs while it runs; its folder is made.

@@ -68,7 +68,7 @@ fn stack_of(root: PathBuf) -> PathBuf {
 /// The files the operations take from the package, with the folder they are in.
 fn brought(stack: &Path, operations: &Operations, name: &str) -> Result<Vec<(FileInfo, PathBuf)>> {
     let invalid = |cause: String| Fault::new(Code::BundleInvalid, name, cause);
-    let Some(replace) = &operations.replace else { return Ok(Vec::new()) };
+    let replace = &operations.replace;
     let there = tree::list(stack, |_, _| false)?;
     let absent = |path: &&String| !there.iter().any(|file| lies_in(file, path));
     if let Some(path) = replace.files.iter().chain(&replace.directories).find(absent) {

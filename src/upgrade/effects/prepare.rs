@@ -87,32 +87,17 @@ struct UnpackJob {
 impl UnpackJob {
     /// Gives back the name of the folder the former release of the same version was moved to, if any.
     fn run(&self) -> Result<Option<String>> {
-        let bundle = self.bundle()?;
-        let info = bundle.info();
-        if info.version != self.version {
-            let cause = format!("it holds version {}, not {}", info.version, self.version);
-            return Err(Fault::new(Code::BundleInvalid, self.package.display(), cause));
-        }
-        if self.is_here(info)? {
-            return Ok(None);
-        }
         let releases = self.layout.releases();
         let staging = releases.join(format!(".{}.new", self.version));
         if staging.exists() {
             fs::remove_dir_all(&staging).at(&staging)?;
         }
         fs::create_dir_all(&staging).at(&staging)?;
-        match &self.patch {
-            None => unpack_stack(&bundle, &staging)?,
-            Some(operations) => {
-                let from = pointers::read(&self.layout, Pointer::Current)?;
-                let from = from.ok_or_else(|| Fault::new(Code::NoPrevious, "current", "a patch needs it"))?;
-                let base = releases::require(&self.layout, &from)?;
-                let folder = self.layout.release(&from.to_string());
-                apply_patch(&folder, &base, &bundle, operations, &staging)?;
-            }
-        }
-        releases::adopt_shared(&self.layout, &staging, info, &self.settings)?;
+        let Some(info) = self.fill(&staging)? else {
+            fs::remove_dir_all(&staging).at(&staging)?;
+            return Ok(None);
+        };
+        releases::adopt_shared(&self.layout, &staging, &info, &self.settings)?;
         let folder = fs::File::open(&staging).at(&staging)?;
         rustix::fs::syncfs(&folder).map_err(|error| Fault::io(&staging, error.into()))?;
         let reinstall = self.layout.release(&self.version.to_string()).exists();
@@ -124,6 +109,48 @@ impl UnpackJob {
         let place = releases.join(&former);
         fs::rename(&staging, &place).at(&place)?;
         Ok(Some(former))
+    }
+
+    /// Fills the staging folder with the release; none where the release is here and whole already.
+    fn fill(&self, staging: &Path) -> Result<Option<ReleaseInfo>> {
+        let base = || -> Result<(PathBuf, ReleaseInfo)> {
+            let from = pointers::read(&self.layout, Pointer::Current)?;
+            let from = from.ok_or_else(|| Fault::new(Code::NoPrevious, "current", "a patch needs it"))?;
+            Ok((self.layout.release(&from.to_string()), releases::require(&self.layout, &from)?))
+        };
+        if let Some(operations) = &self.patch
+            && legacy::is_legacy(&self.package)?
+        {
+            let (folder, old) = base()?;
+            let scratch = self.package.with_extension("scratch");
+            let info = legacy::apply_legacy_patch(
+                &self.package,
+                &folder,
+                &old,
+                operations,
+                &self.version,
+                staging,
+                &scratch,
+            )?;
+            return Ok(Some(info));
+        }
+        let bundle = self.bundle()?;
+        let info = bundle.info().clone();
+        if info.version != self.version {
+            let cause = format!("it holds version {}, not {}", info.version, self.version);
+            return Err(Fault::new(Code::BundleInvalid, self.package.display(), cause));
+        }
+        if self.is_here(&info)? {
+            return Ok(None);
+        }
+        match &self.patch {
+            None => unpack_stack(&bundle, staging)?,
+            Some(operations) => {
+                let (folder, old) = base()?;
+                apply_patch(&folder, &old, &bundle, operations, staging)?;
+            }
+        }
+        Ok(Some(info))
     }
 
     /// The package as a bundle; one of the older kind is converted first.
