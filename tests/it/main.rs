@@ -1,1 +1,3 @@
 //! One integration binary: what a user would notice.
+
+mod backup;
