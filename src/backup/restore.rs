@@ -332,10 +332,8 @@ fn unpack(place: &mut Unpacking, id: &str, name: &str, entry: &Entry, body: &mut
     match place {
         Unpacking::Folder { extractor, .. } => {
             let mut entry = entry.clone();
-            if let Ok(link) = entry.link.strip_prefix(name) {
-                if entry.kind == EntryKind::HardLink {
-                    entry.link = link.to_owned();
-                }
+            if entry.kind == EntryKind::HardLink {
+                entry.link = entry.link.strip_prefix(name).map(Path::to_owned).unwrap_or_default();
             }
             extractor.add(&relative, &entry, body)
         }

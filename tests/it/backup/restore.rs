@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use compose_upgrade::backup::{PartKind, Problem, Record, RestoreTarget, Settled};
-use compose_upgrade::progress::{Progress, Step};
+use compose_upgrade::messages::Lang;
+use compose_upgrade::progress::{Event, Progress, Reporter, Step};
 use compose_upgrade::{Code, Fault};
 
 use super::tree::{build, describe, file, folder};
@@ -157,4 +159,63 @@ fn a_restore_that_died_after_the_last_exchange_stays_restored() {
         assert_eq!(describe(&bench.path("to").join(name)), describe(&bench.path(name)), "{name}");
     }
     assert_eq!(fs::read_dir(bench.path("to")).unwrap().count(), 3);
+}
+
+/// A process that is killed at the first byte that is unpacked.
+struct Die;
+
+impl Reporter for Die {
+    fn report(&self, event: &Event) {
+        if event.step == Step::RollingBack && event.amount.is_some() {
+            std::panic::resume_unwind(Box::new("killed"));
+        }
+    }
+}
+
+#[test]
+fn a_restore_that_died_while_it_unpacked_touched_nothing() {
+    let (bench, record) = bench_with_backup();
+    let to = bench.path("to");
+    let before = below(&to);
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let targets = |kind: &PartKind| match kind {
+            PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
+            PartKind::Volume { .. } => None,
+        };
+        let progress = Progress::new(Arc::new(Die), "u", Lang::En);
+        let never = AtomicBool::new(false);
+        bench.manager.restore(&record.id, &targets, Step::RollingBack, &progress, &never).map(drop)
+    }));
+    assert!(died.is_err());
+    assert_ne!(below(&to), before, "something is left beside the data");
+    assert_eq!(bench.manager.settle_restore().unwrap(), Some(Settled::Former(record.id.clone())));
+    assert_eq!(below(&to), before);
+}
+
+/// The archive and row that version 1 of the format wrote. Never edited, only added to.
+#[test]
+fn a_backup_of_format_1_is_still_restored() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/backup");
+    let row: serde_json::Value =
+        serde_json::from_slice(&fs::read(fixtures.join("v1.json")).unwrap()).unwrap();
+    let bench = Bench::new();
+    fs::create_dir(bench.path("backups")).unwrap();
+    let text = |key: &str| row[key].as_str().unwrap().to_owned();
+    fs::copy(fixtures.join("v1.tar.gz"), bench.path("backups").join(text("file"))).unwrap();
+    let sql = "INSERT INTO backups (id, file, kind, status, project, hash, parts, started_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let parts = row["parts"].to_string();
+    let values = ["id", "file", "kind", "status", "project", "hash"].map(text);
+    let [id, file, kind, status, project, hash] = &values;
+    let all = [id, file, kind, status, project, hash, &parts, &text("started_at")];
+    bench.store.with(|connection| connection.execute(sql, all)).unwrap();
+
+    bench.restore(id, &bench.path("to")).unwrap();
+    assert_eq!(fs::read_to_string(bench.path("to/.env")).unwrap(), "KEY=value\n");
+    let meta = fs::metadata(bench.path("to/data/notes.txt")).unwrap();
+    assert_eq!((meta.mode() & 0o7777, meta.nlink()), (0o640, 2));
+    assert_eq!((meta.mtime(), meta.mtime_nsec()), (1_700_000_000, 123_456_789));
+    assert_eq!(fs::read_to_string(bench.path("to/data/again.txt")).unwrap(), "kept since format 1\n");
+    assert_eq!(fs::read_link(bench.path("to/data/link")).unwrap(), Path::new("notes.txt"));
+    assert_eq!(xattr::get(bench.path("to/data/notes.txt"), "user.note").unwrap().unwrap(), b"a\nb\0c");
 }

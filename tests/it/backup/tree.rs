@@ -87,10 +87,11 @@ pub fn build(path: &Path, item: &Item) {
         Node::File { content, zeros, links } => {
             let mut out = fs::File::create_new(path).unwrap();
             out.write_all(content).unwrap();
-            out.seek(SeekFrom::Current(*zeros as i64)).unwrap();
-            out.write_all(&content[..content.len().min(3)]).unwrap();
-            if content.is_empty() {
-                out.set_len(*zeros).unwrap();
+            if *zeros > 0 {
+                out.seek(SeekFrom::Current(*zeros as i64)).unwrap();
+                out.write_all(&content[..content.len().min(3)]).unwrap();
+                let length = out.stream_position().unwrap();
+                out.set_len(length).unwrap();
             }
             for index in 0..*links {
                 let mut other = path.file_name().unwrap().as_bytes().to_vec();
