@@ -212,11 +212,15 @@ impl<R: Read> Read for Body<'_, R> {
     }
 }
 
-/// One part as a plain tar stream, its own names first: `./`, `a`, `a/b` … as the engine's archive API takes
-/// it. The archive must have been verified before.
+/// One part as a plain tar stream, as the engine's archive API takes it; all names lie below the folder `top`
+/// (`data/`, `data/a` …), or, where that is empty, are the part's own (`./`, `a` …).
+///
+/// The engine refuses links that lead out of the folder a stream is sent to (`../../x`), which data may well
+/// hold. Send the stream to `/` with the mount point as `top`; nothing leads out of `/`.
 pub struct PartTar {
     reader: TarReader<GzDecoder<File>>,
     part: PathBuf,
+    top: PathBuf,
     ready: Vec<u8>,
     at: usize,
     padding: u64,
@@ -225,9 +229,10 @@ pub struct PartTar {
 }
 
 impl PartTar {
-    pub(super) fn new(file: File, part: &str) -> Self {
+    pub(super) fn new(file: File, part: &str, top: &Path) -> Self {
+        let top = top.strip_prefix("/").unwrap_or(top).to_owned();
         let reader = TarReader::new(GzDecoder::new(file));
-        Self { reader, part: part.into(), ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
+        Self { reader, part: part.into(), top, ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
     }
 
     fn prepare(&mut self) -> io::Result<()> {
@@ -242,13 +247,19 @@ impl PartTar {
                 return Ok(());
             };
             let Ok(relative) = entry.path.strip_prefix(&self.part) else { continue };
-            entry.path = match (relative.as_os_str().is_empty(), entry.kind) {
-                (true, EntryKind::Folder) => PathBuf::from("."),
-                (true, _) => self.part.file_name().map(PathBuf::from).unwrap_or_default(),
-                (false, _) => relative.to_owned(),
+            let name = match (relative.as_os_str().is_empty(), entry.kind) {
+                (true, EntryKind::Folder) => None,
+                (true, _) => self.part.file_name().map(Path::new),
+                (false, _) => Some(relative),
+            };
+            entry.path = match name {
+                Some(name) => self.top.join(name),
+                None if self.top.as_os_str().is_empty() => PathBuf::from("."),
+                None => self.top.clone(),
             };
             if entry.kind == EntryKind::HardLink {
-                entry.link = entry.link.strip_prefix(&self.part).map(Path::to_owned).unwrap_or_default();
+                let relative = entry.link.strip_prefix(&self.part).unwrap_or(&entry.link);
+                entry.link = self.top.join(relative);
             }
             self.content = entry.size;
             self.padding = super::encode::padding(entry.size);

@@ -1,6 +1,7 @@
 //! Backups: what goes in comes out, damage is noticed before anything is touched, nothing is left behind.
 
 mod damage;
+mod engine;
 mod life;
 mod restore;
 mod round_trip;

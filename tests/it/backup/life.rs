@@ -45,12 +45,12 @@ fn a_backup_has_a_telling_name_and_a_complete_row() {
     let record = bench.create(vec![disk("data", bench.path("data"))]).unwrap();
     assert!(record.file.starts_with("guestbook-1.0.0-pre-upgrade-2"), "{}", record.file);
     assert!(record.file.ends_with(&format!("{}.tar.gz", record.id)), "{}", record.file);
-    assert_eq!(bench.files(), [record.file.clone()]);
+    assert_eq!(bench.files(), std::slice::from_ref(&record.file));
     let path = bench.manager.path_of(&record);
     let meta = fs::metadata(&path).unwrap();
     assert_eq!(meta.permissions().mode() & 0o777, 0o600);
     assert_eq!((record.size, record.files, record.status), (meta.len(), 2, Status::Complete));
-    assert_eq!(bench.manager.list().unwrap(), [record.clone()]);
+    assert_eq!(bench.manager.list().unwrap(), std::slice::from_ref(&record));
     assert_eq!(bench.manager.get(&record.id[..record.id.len() - 2]).unwrap(), record);
     let verified = bench.manager.verify(&record.id, &AtomicBool::new(false)).unwrap();
     assert_eq!((verified.entries, verified.bytes, verified.size), (3, 300_003, record.size));

@@ -77,10 +77,13 @@ fn a_stream_that_fails_puts_everything_back() {
     let to = bench.path("to");
     let before = below(&to);
     let targets = |kind: &PartKind| match kind {
-        PartKind::Path { path } if path == "two" => Some(RestoreTarget::Tar(Box::new(|_| {
-            assert!(bench.path("to/one/a").exists(), "streams come after the disk");
-            Err(Fault::new(Code::EngineFailed, "two", "the engine went away"))
-        }))),
+        PartKind::Path { path } if path == "two" => Some(RestoreTarget::Tar {
+            top: "".into(),
+            take: Box::new(|_| {
+                assert!(bench.path("to/one/a").exists(), "streams come after the disk");
+                Err(Fault::new(Code::EngineFailed, "two", "the engine went away"))
+            }),
+        }),
         PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
         PartKind::Volume { .. } => None,
     };
@@ -108,9 +111,12 @@ fn die_in_the_middle(bench: &Bench, record: &Record) {
     let to = bench.path("to");
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let targets = |kind: &PartKind| match kind {
-            PartKind::Path { path } if path == "two" => Some(RestoreTarget::Tar(Box::new(|_| {
-                std::panic::resume_unwind(Box::new("killed"));
-            }))),
+            PartKind::Path { path } if path == "two" => Some(RestoreTarget::Tar {
+                top: "".into(),
+                take: Box::new(|_| {
+                    std::panic::resume_unwind(Box::new("killed"));
+                }),
+            }),
             PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
             PartKind::Volume { .. } => None,
         };

@@ -40,7 +40,7 @@ proptest! {
 }
 
 /// One of everything that plain tar keeps without options.
-fn sample() -> Item {
+pub fn sample() -> Item {
     let mut shared = file(b"shared");
     shared.owner = (999, 70_000);
     shared.node = Node::File { content: b"linked twice".to_vec(), zeros: 0, links: 2 };
@@ -104,12 +104,15 @@ fn a_tar_stream_goes_in_and_comes_out() {
     let out = bench.path("out");
     fs::create_dir(&out).unwrap();
     let targets = |kind: &PartKind| match kind {
-        PartKind::Volume { .. } => Some(RestoreTarget::Tar(Box::new(|mut stream| {
-            let mut bytes = Vec::new();
-            stream.read_to_end(&mut bytes).unwrap();
-            fs::write(bench.path("part.tar"), bytes).unwrap();
-            Ok(())
-        }))),
+        PartKind::Volume { .. } => Some(RestoreTarget::Tar {
+            top: "".into(),
+            take: Box::new(|mut stream| {
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes).unwrap();
+                fs::write(bench.path("part.tar"), bytes).unwrap();
+                Ok(())
+            }),
+        }),
         PartKind::Path { .. } => None,
     };
     let never = AtomicBool::new(false);
@@ -191,4 +194,37 @@ fn the_contents_are_listed() {
     assert_eq!((pipe.kind, pipe.mode, pipe.mtime.nanos), (EntryKind::Fifo, 0o620, 123_456_789));
     assert_eq!(contents.iter().filter(|entry| entry.kind == EntryKind::HardLink).count(), 2);
     assert_eq!(record.files, contents.iter().filter(|entry| entry.kind == EntryKind::File).count() as u64);
+}
+
+#[test]
+fn paths_longer_than_the_system_takes_at_once() {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let bench = Bench::new();
+    fs::create_dir(bench.path("data")).unwrap();
+    let (name, levels) = ("n".repeat(200), 30);
+    let descend = |root: std::path::PathBuf, make: bool| {
+        let mut open = openat(CWD, &root, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..levels {
+            if make {
+                mkdirat(&open, &name, Mode::from_raw_mode(0o755)).unwrap();
+            }
+            open = openat(&open, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        open
+    };
+    let deepest = descend(bench.path("data"), true);
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    rustix::io::write(openat(&deepest, "end", flags, Mode::from_raw_mode(0o600)).unwrap(), b"found").unwrap();
+    rustix::fs::symlinkat("target", &deepest, "link").unwrap();
+
+    let record = bench.create(vec![disk("data", bench.path("data"))]).unwrap();
+    for _ in 0..2 {
+        bench.restore(&record.id, &bench.path("to")).unwrap();
+    }
+    let deepest = descend(bench.path("to/data"), false);
+    let mut text = [0; 9];
+    let length =
+        rustix::io::read(openat(&deepest, "end", OFlags::RDONLY, Mode::empty()).unwrap(), &mut text).unwrap();
+    assert_eq!(&text[..length], b"found");
+    assert_eq!(rustix::fs::readlinkat(&deepest, "link", Vec::new()).unwrap().as_bytes(), b"target");
 }
