@@ -1,7 +1,7 @@
 //! Reads an archive from its first byte to its last and believes nothing it was not told by the record.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +56,7 @@ pub fn scan(
             _ => corrupt(&error),
         }
     };
-    let mut reader = TarReader::new(GzDecoder::new(Hashing::new(file)));
+    let mut reader = TarReader::new(buffered(GzDecoder::new(Hashing::new(file))));
     let mut tallies: Vec<Tally> = expected.parts.iter().map(|_| Tally::default()).collect();
     let document = loop {
         let Some(entry) = reader.advance().map_err(read_fault)? else {
@@ -83,7 +83,7 @@ pub fn scan(
     // To the end of the gzip stream, where its checksum is, and then to the end of the file.
     let mut gzip = reader.into_inner();
     io::copy(&mut gzip, &mut io::sink()).map_err(read_fault)?;
-    let mut file = gzip.into_inner();
+    let mut file = gzip.into_inner().into_inner();
     io::copy(&mut file, &mut io::sink()).map_err(read_fault)?;
     let (_, hash, size) = file.finish();
     if hash != expected.hash {
@@ -99,6 +99,11 @@ pub fn scan(
         tally.compare(recorded).and(embedded_matches(recorded, embedded)).map_err(|cause| corrupt(&cause))?;
     }
     Ok(Scanned { document, entries, bytes, size })
+}
+
+/// Headers are read in small pieces, and each read of the decoder has a price.
+fn buffered<R: Read>(decoder: GzDecoder<R>) -> BufReader<GzDecoder<R>> {
+    BufReader::with_capacity(super::write::CHUNK, decoder)
 }
 
 /// Opens the archive; a missing file is a damaged backup.
@@ -218,7 +223,7 @@ impl<R: Read> Read for Body<'_, R> {
 /// The engine refuses links that lead out of the folder a stream is sent to (`../../x`), which data may well
 /// hold. Send the stream to `/` with the mount point as `top`; nothing leads out of `/`.
 pub struct PartTar {
-    reader: TarReader<GzDecoder<File>>,
+    reader: TarReader<BufReader<GzDecoder<File>>>,
     part: PathBuf,
     top: PathBuf,
     ready: Vec<u8>,
@@ -231,7 +236,7 @@ pub struct PartTar {
 impl PartTar {
     pub(super) fn new(file: File, part: &str, top: &Path) -> Self {
         let top = top.strip_prefix("/").unwrap_or(top).to_owned();
-        let reader = TarReader::new(GzDecoder::new(file));
+        let reader = TarReader::new(buffered(GzDecoder::new(file)));
         Self { reader, part: part.into(), top, ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
     }
 

@@ -198,6 +198,29 @@ fn a_restore_that_died_while_it_unpacked_touched_nothing() {
     assert_eq!(below(&to), before);
 }
 
+#[test]
+fn a_person_can_stop_a_restore_before_anything_is_exchanged() {
+    struct Stop(Arc<AtomicBool>);
+    impl Reporter for Stop {
+        fn report(&self, event: &Event) {
+            self.0.store(event.amount.is_some(), std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let (bench, record) = bench_with_backup();
+    let to = bench.path("to");
+    let before = below(&to);
+    let targets = |kind: &PartKind| match kind {
+        PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
+        PartKind::Volume { .. } => None,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let progress = Progress::new(Arc::new(Stop(stop.clone())), "u", Lang::En);
+    let error = bench.manager.restore(&record.id, &targets, Step::RollingBack, &progress, &stop).unwrap_err();
+    assert_eq!(error.code(), Code::Interrupted);
+    assert_eq!(below(&to), before);
+    assert_eq!(bench.manager.pending_restore().unwrap(), None);
+}
+
 /// The archive and row that version 1 of the format wrote. Never edited, only added to.
 #[test]
 fn a_backup_of_format_1_is_still_restored() {
