@@ -142,7 +142,7 @@ impl SmallDisk {
         fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&at).output();
-        mounted.is_ok_and(|out| out.status.success()).then_some(Self(at))
+        mounted.is_ok_and(|out| out.status.success()).then(|| Self(at))
     }
 }
 

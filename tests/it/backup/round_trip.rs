@@ -52,7 +52,7 @@ pub fn sample() -> Item {
         (b"shared", shared),
         (b"sparse", sparse),
         (b"dangling", plain(Node::Symlink(b"../../nowhere".to_vec()), 0o777)),
-        (b"pipe", plain(Node::Fifo, 0o620)),
+        (b"pipe", plain(Node::Fifo, 0o720)),
         (b"setuid", plain(Node::File { content: b"#!".to_vec(), zeros: 0, links: 0 }, 0o6755)),
         (b"not \xff\xfe utf-8\n", file(b"bytes")),
         (long.as_bytes(), folder(vec![(long.as_bytes(), folder(vec![(b"deep", file(b"down"))]))])),
@@ -191,7 +191,7 @@ fn the_contents_are_listed() {
     let record = bench.create(vec![disk("data", bench.path("data"))]).unwrap();
     let contents = bench.manager.contents(&record.id).unwrap();
     let pipe = contents.iter().find(|entry| entry.path.ends_with("pipe")).unwrap();
-    assert_eq!((pipe.kind, pipe.mode, pipe.mtime.nanos), (EntryKind::Fifo, 0o620, 123_456_789));
+    assert_eq!((pipe.kind, pipe.mode, pipe.mtime.nanos), (EntryKind::Fifo, 0o720, 123_456_789));
     assert_eq!(contents.iter().filter(|entry| entry.kind == EntryKind::HardLink).count(), 2);
     assert_eq!(record.files, contents.iter().filter(|entry| entry.kind == EntryKind::File).count() as u64);
 }
