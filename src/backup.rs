@@ -23,6 +23,7 @@ mod record;
 mod restore;
 mod scan;
 mod swap;
+mod unpack;
 mod walk;
 mod write;
 

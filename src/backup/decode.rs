@@ -294,6 +294,9 @@ mod tests {
         let mut header = Header::new_gnu();
         header.set_size(3);
         header.set_mode(0o644);
+        header.set_uid(1);
+        header.set_gid(1);
+        header.set_mtime(1);
         builder.append_data(&mut header, &long, &b"abc"[..]).unwrap();
         let stream = builder.into_inner().unwrap();
         let mut reader = TarReader::new(&stream[..]);

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -12,12 +11,10 @@ use std::sync::atomic::AtomicBool;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, EntryKind};
-use super::extract::{Extractor, copy_sparse};
-use super::meta::Node;
 use super::record::{PartKind, Record, fact};
 use super::scan::{self, PartTar};
 use super::swap::{FileSwap, FolderSwap, STAGING};
+use super::unpack::{Staged, Unpacking, finish_unpacking, unpack};
 use super::{BackupManager, write};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::messages::Say;
@@ -35,7 +32,12 @@ pub enum RestoreTarget<'a> {
     Disk(PathBuf),
     /// Something that is only reachable through the engine's archive API. It is called after all disk parts
     /// are in place; when it fails, they are put back.
-    Tar(TakeTar<'a>),
+    Tar {
+        /// The folder in the stream that all names lie below (see [`PartTar`]).
+        top: PathBuf,
+        /// Sends the stream.
+        take: TakeTar<'a>,
+    },
 }
 
 /// What a restore did.
@@ -86,20 +88,6 @@ struct PendingTarget {
     existed: bool,
 }
 
-/// A part that is unpacked and waits for its exchange.
-enum Staged {
-    Folder { swap: FolderSwap, target: PathBuf, root: Box<Entry> },
-    File(FileSwap),
-}
-
-/// A part that is being unpacked.
-enum Unpacking {
-    Waiting(PathBuf),
-    Folder { swap: FolderSwap, target: PathBuf, root: Box<Entry>, extractor: Box<Extractor> },
-    File(FileSwap, Vec<String>),
-    NotOnDisk,
-}
-
 impl BackupManager {
     /// Restores the parts of backup `id` for which `targets` names a place.
     ///
@@ -127,7 +115,7 @@ impl BackupManager {
             let mut on_disk = Unpacking::NotOnDisk;
             match targets(&part.kind) {
                 Some(RestoreTarget::Disk(target)) => on_disk = Unpacking::Waiting(target),
-                Some(RestoreTarget::Tar(take)) => streams.push((part.name.clone(), take)),
+                Some(RestoreTarget::Tar { top, take }) => streams.push((part.name.clone(), top, take)),
                 None => {
                     plan.push(on_disk);
                     continue;
@@ -182,13 +170,13 @@ impl BackupManager {
         Ok(self.pending()?.map(|pending| pending.id))
     }
 
-    /// A part of a complete backup as a plain tar stream for the engine's archive API. Verify the backup first.
-    pub fn part_as_tar(&self, id: &str, part: &str) -> Result<PartTar> {
+    /// A part of a complete backup as a plain tar stream (see [`PartTar`]). Verify the backup first.
+    pub fn part_as_tar(&self, id: &str, part: &str, top: &Path) -> Result<PartTar> {
         let record = self.complete(id)?;
         if record.part(part).is_none() {
             return Err(Fault::new(Code::BackupUnknown, format!("{}/{part}", record.id), "no such part"));
         }
-        Ok(PartTar::new(scan::open(&self.path_of(&record))?, part))
+        Ok(PartTar::new(scan::open(&self.path_of(&record))?, part, top))
     }
 
     /// The only phase in which present data is touched.
@@ -197,10 +185,10 @@ impl BackupManager {
         record: &Record,
         path: &Path,
         staged: Vec<Staged>,
-        streams: Vec<(String, TakeTar<'_>)>,
+        streams: Vec<(String, PathBuf, TakeTar<'_>)>,
         warnings: &mut Vec<String>,
     ) -> Result<()> {
-        let targets = staged.iter().map(Staged::pending).collect();
+        let targets = staged.iter().map(pending_target).collect();
         let mut pending = Pending { schema: 1, id: record.id.clone(), phase: Phase::Exchanging, targets };
         if let Err(fault) = self.remember(&pending) {
             return Err(self.undo(staged, fault));
@@ -210,7 +198,9 @@ impl BackupManager {
             Staged::File(swap) => swap.exchange(),
         });
         let exchanged = exchanged.and_then(|()| {
-            streams.into_iter().try_for_each(|(part, take)| take(PartTar::new(scan::open(path)?, &part)))
+            streams
+                .into_iter()
+                .try_for_each(|(part, top, take)| take(PartTar::new(scan::open(path)?, &part, &top)))
         });
         pending.phase = Phase::Committed;
         if let Err(fault) = exchanged.and_then(|()| self.remember(&pending)) {
@@ -285,21 +275,11 @@ impl BackupManager {
     }
 }
 
-impl Staged {
-    fn pending(&self) -> PendingTarget {
-        match self {
-            Self::Folder { target, .. } => PendingTarget { path: target.clone(), file: false, existed: true },
-            Self::File(swap) => {
-                PendingTarget { path: swap.target.clone(), file: true, existed: swap.existed }
-            }
-        }
-    }
-
-    fn revert(self) -> Result<()> {
-        match self {
-            Self::Folder { swap, .. } => swap.revert(),
-            Self::File(swap) => swap.revert(),
-        }
+/// What the durable fact says of a part.
+fn pending_target(staged: &Staged) -> PendingTarget {
+    match staged {
+        Staged::Folder { target, .. } => PendingTarget { path: target.clone(), file: false, existed: true },
+        Staged::File(swap) => PendingTarget { path: swap.target.clone(), file: true, existed: swap.existed },
     }
 }
 
@@ -312,99 +292,6 @@ fn sweep(target: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// One entry of part `name` onto the disk, beside the present data.
-fn unpack(place: &mut Unpacking, id: &str, name: &str, entry: &Entry, body: &mut dyn Read) -> Result<()> {
-    let relative = entry.path.strip_prefix(name).unwrap_or(&entry.path).to_owned();
-    if let Unpacking::Waiting(target) = place {
-        let target = target.clone();
-        if !relative.as_os_str().is_empty() {
-            return Err(Fault::new(Code::BackupCorrupt, name, "its first entry is not the part itself"));
-        }
-        *place = match entry.kind {
-            EntryKind::Folder => begin_folder(target, id, entry)?,
-            EntryKind::File => return begin_file(place, &target, id, entry, body),
-            _ => return Err(Fault::new(Code::BackupCorrupt, name, "it is neither a file nor a folder")),
-        };
-        return Ok(());
-    }
-    match place {
-        Unpacking::Folder { extractor, .. } => {
-            let mut entry = entry.clone();
-            if let Ok(link) = entry.link.strip_prefix(name) {
-                if entry.kind == EntryKind::HardLink {
-                    entry.link = link.to_owned();
-                }
-            }
-            extractor.add(&relative, &entry, body)
-        }
-        Unpacking::File(..) => Err(Fault::new(Code::BackupCorrupt, name, "a file cannot hold other entries")),
-        Unpacking::NotOnDisk | Unpacking::Waiting(_) => Ok(()),
-    }
-}
-
-fn begin_folder(target: PathBuf, id: &str, entry: &Entry) -> Result<Unpacking> {
-    if target.exists() && !target.is_dir() {
-        return Err(Fault::new(
-            Code::RestoreFailed,
-            target.display(),
-            "there is a file where a folder belongs",
-        ));
-    }
-    let swap = FolderSwap::begin(&target, id)?;
-    let extractor = Box::new(Extractor::new(swap.new_content()?, target.clone()));
-    Ok(Unpacking::Folder { swap, target, root: Box::new(entry.clone()), extractor })
-}
-
-fn begin_file(
-    place: &mut Unpacking,
-    target: &Path,
-    id: &str,
-    entry: &Entry,
-    body: &mut dyn Read,
-) -> Result<()> {
-    if target.is_dir() {
-        return Err(Fault::new(
-            Code::RestoreFailed,
-            target.display(),
-            "there is a folder where a file belongs",
-        ));
-    }
-    let swap = FileSwap::begin(target, id)?;
-    let staged = swap.staged();
-    *place = Unpacking::File(swap, Vec::new());
-    let mut file = File::create_new(&staged).at(&staged)?;
-    copy_sparse(body, &mut file).at(&staged)?;
-    let Unpacking::File(_, lost) = place else { return Ok(()) };
-    let applied = Node::Open(file.as_fd()).apply(entry, &mut |what| {
-        lost.push(format!("{}: {what} could not be kept", target.display()));
-    });
-    applied.map_err(io::Error::from).at(&staged)?;
-    file.sync_all().at(&staged)
-}
-
-/// All parts that were unpacked, and the first error in completing them.
-fn finish_unpacking(plan: Vec<Unpacking>, warnings: &mut Vec<String>) -> (Vec<Staged>, Option<Fault>) {
-    let mut staged = Vec::new();
-    let mut failed = None;
-    for place in plan {
-        match place {
-            Unpacking::Folder { swap, target, root, extractor } => {
-                match extractor.finish() {
-                    Ok(lost) => warnings.extend(lost),
-                    Err(fault) => failed = failed.or(Some(fault)),
-                }
-                staged.push(Staged::Folder { swap, target, root });
-            }
-            Unpacking::File(swap, lost) => {
-                warnings.extend(lost);
-                staged.push(Staged::File(swap));
-            }
-            Unpacking::Waiting(_) | Unpacking::NotOnDisk => {}
-        }
-    }
-    (staged, failed)
 }
 
 /// Old and new lie beside each other for a while, so each file system must take the whole of its parts.

@@ -1,7 +1,7 @@
 //! Reads an archive from its first byte to its last and believes nothing it was not told by the record.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,7 +56,7 @@ pub fn scan(
             _ => corrupt(&error),
         }
     };
-    let mut reader = TarReader::new(GzDecoder::new(Hashing::new(file)));
+    let mut reader = TarReader::new(buffered(GzDecoder::new(Hashing::new(file))));
     let mut tallies: Vec<Tally> = expected.parts.iter().map(|_| Tally::default()).collect();
     let document = loop {
         let Some(entry) = reader.advance().map_err(read_fault)? else {
@@ -83,7 +83,7 @@ pub fn scan(
     // To the end of the gzip stream, where its checksum is, and then to the end of the file.
     let mut gzip = reader.into_inner();
     io::copy(&mut gzip, &mut io::sink()).map_err(read_fault)?;
-    let mut file = gzip.into_inner();
+    let mut file = gzip.into_inner().into_inner();
     io::copy(&mut file, &mut io::sink()).map_err(read_fault)?;
     let (_, hash, size) = file.finish();
     if hash != expected.hash {
@@ -99,6 +99,11 @@ pub fn scan(
         tally.compare(recorded).and(embedded_matches(recorded, embedded)).map_err(|cause| corrupt(&cause))?;
     }
     Ok(Scanned { document, entries, bytes, size })
+}
+
+/// Headers are read in small pieces, and each read of the decoder has a price.
+fn buffered<R: Read>(decoder: GzDecoder<R>) -> BufReader<GzDecoder<R>> {
+    BufReader::with_capacity(super::write::CHUNK, decoder)
 }
 
 /// Opens the archive; a missing file is a damaged backup.
@@ -212,11 +217,15 @@ impl<R: Read> Read for Body<'_, R> {
     }
 }
 
-/// One part as a plain tar stream, its own names first: `./`, `a`, `a/b` … as the engine's archive API takes
-/// it. The archive must have been verified before.
+/// One part as a plain tar stream, as the engine's archive API takes it; all names lie below the folder `top`
+/// (`data/`, `data/a` …), or, where that is empty, are the part's own (`./`, `a` …).
+///
+/// The engine refuses links that lead out of the folder a stream is sent to (`../../x`), which data may well
+/// hold. Send the stream to `/` with the mount point as `top`; nothing leads out of `/`.
 pub struct PartTar {
-    reader: TarReader<GzDecoder<File>>,
+    reader: TarReader<BufReader<GzDecoder<File>>>,
     part: PathBuf,
+    top: PathBuf,
     ready: Vec<u8>,
     at: usize,
     padding: u64,
@@ -225,9 +234,10 @@ pub struct PartTar {
 }
 
 impl PartTar {
-    pub(super) fn new(file: File, part: &str) -> Self {
-        let reader = TarReader::new(GzDecoder::new(file));
-        Self { reader, part: part.into(), ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
+    pub(super) fn new(file: File, part: &str, top: &Path) -> Self {
+        let top = top.strip_prefix("/").unwrap_or(top).to_owned();
+        let reader = TarReader::new(buffered(GzDecoder::new(file)));
+        Self { reader, part: part.into(), top, ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
     }
 
     fn prepare(&mut self) -> io::Result<()> {
@@ -242,13 +252,19 @@ impl PartTar {
                 return Ok(());
             };
             let Ok(relative) = entry.path.strip_prefix(&self.part) else { continue };
-            entry.path = match (relative.as_os_str().is_empty(), entry.kind) {
-                (true, EntryKind::Folder) => PathBuf::from("."),
-                (true, _) => self.part.file_name().map(PathBuf::from).unwrap_or_default(),
-                (false, _) => relative.to_owned(),
+            let name = match (relative.as_os_str().is_empty(), entry.kind) {
+                (true, EntryKind::Folder) => None,
+                (true, _) => self.part.file_name().map(Path::new),
+                (false, _) => Some(relative),
+            };
+            entry.path = match name {
+                Some(name) => self.top.join(name),
+                None if self.top.as_os_str().is_empty() => PathBuf::from("."),
+                None => self.top.clone(),
             };
             if entry.kind == EntryKind::HardLink {
-                entry.link = entry.link.strip_prefix(&self.part).map(Path::to_owned).unwrap_or_default();
+                let relative = entry.link.strip_prefix(&self.part).unwrap_or(&entry.link);
+                entry.link = self.top.join(relative);
             }
             self.content = entry.size;
             self.padding = super::encode::padding(entry.size);

@@ -48,17 +48,17 @@ impl FolderSwap {
     pub fn begin(target: &Path, id: &str) -> Result<Self> {
         fs::create_dir_all(target).at(target)?;
         let open = open_folder(target)?;
+        let former = folder_entry(&open).at(target)?;
         let name = OsString::from(format!("{STAGING}{id}"));
         let staging = target.join(&name);
         fs::create_dir(&staging).at(&staging)?;
-        Self::prepare(target, open, name).inspect_err(|_| {
+        Self::prepare(target, open, name, &former).inspect_err(|_| {
             // The first error is the one to tell; what is left is found by the next restore.
             let _left = fs::remove_dir_all(&staging);
         })
     }
 
-    fn prepare(target: &Path, open: OwnedFd, name: OsString) -> Result<Self> {
-        let former = folder_entry(&open).at(target)?;
+    fn prepare(target: &Path, open: OwnedFd, name: OsString, former: &Entry) -> Result<Self> {
         let staging = target.join(&name);
         let swap = Self { target: target.to_owned(), open, staging: open_folder(&staging)?, name };
         // A default ACL of the target would be inherited by everything that is unpacked below.
@@ -68,7 +68,8 @@ impl FolderSwap {
             fs::create_dir(staging.join(part)).at(&staging)?;
         }
         // What this folder's own file system cannot keep was not there to be kept.
-        apply(&swap.part("meta")?, &former, &mut Vec::new()).at(&staging)?;
+        apply(&swap.part("meta")?, former, &mut Vec::new()).at(&staging)?;
+        Node::Open(swap.open.as_fd()).set_mtime(former.mtime).map_err(io::Error::from).at(target)?;
         Ok(swap)
     }
 

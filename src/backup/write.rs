@@ -139,9 +139,9 @@ impl<'a> ArchiveWriter<'a> {
             }
             if let Some(part) = &mut part {
                 part.hasher.update(chunk);
+                self.meter.add(wanted as u64);
             }
             self.out.write_all(chunk).at(path)?;
-            self.meter.add(wanted as u64);
             left -= wanted as u64;
         }
         self.out.write_all(&[0; BLOCK][..padding(entry.size) as usize]).at(path)?;

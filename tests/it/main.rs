@@ -1,5 +1,6 @@
 //! One integration binary: what a user would notice.
 
+mod backup;
 mod bundle;
 mod cli;
 mod cli_terminal;
