@@ -4,6 +4,7 @@
 //! The Chinese wording of the upgrade's main events is fixed by the requirements.
 
 pub mod cli;
+pub mod doctor;
 
 /// The language of messages to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,8 +39,10 @@ pub enum Say {
     MetadataSaved,
     BackupStarted,
     BackupFinished { id: String },
-    DataRestoring { id: String },
     RestoreStarted { id: String },
+    Adopting { folder: String },
+    Adopted { version: String, count: usize },
+    GoingBack { to: String },
     UnpackStarted { version: String },
     UnpackFinished { version: String },
     ImagesStarted { count: usize },
@@ -97,7 +100,11 @@ impl Say {
             BackupStarted => "making a backup".into(),
             BackupFinished { id } => format!("backup {id} is complete"),
             RestoreStarted { id } => format!("restoring the data from backup {id}"),
-            DataRestoring { id } => format!("restoring the data from backup {id}"),
+            Adopting { folder } => format!("taking over the stack in {folder}"),
+            Adopted { version, count } => {
+                format!("{count} running containers were taken over as {version}; nothing was restarted")
+            }
+            GoingBack { to } => format!("going back to {to}"),
             UnpackStarted { version } => format!("unpacking {version}"),
             UnpackFinished { version } => format!("{version} is unpacked"),
             ImagesStarted { count } => format!("loading images ({count} missing)"),
@@ -153,7 +160,11 @@ impl Say {
             BackupStarted => "开始创建备份".into(),
             BackupFinished { id } => format!("备份创建成功 {id}"),
             RestoreStarted { id } => format!("正在从备份 {id} 恢复数据"),
-            DataRestoring { id } => format!("正在从备份 {id} 恢复数据"),
+            Adopting { folder } => format!("正在接管 {folder} 中的应用"),
+            Adopted { version, count } => {
+                format!("已接管 {count} 个运行中的容器，版本 {version}；没有重启任何容器")
+            }
+            GoingBack { to } => format!("正在回退到 {to}"),
             UnpackStarted { version } => format!("开始解压 {version}"),
             UnpackFinished { version } => format!("{version} 解压完成"),
             ImagesStarted { count } => format!("执行docker load命令（缺少 {count} 个镜像）"),

@@ -5,6 +5,7 @@
 
 mod build;
 mod document;
+mod engine;
 mod images;
 mod inspect;
 mod patch;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::fault::Result;
 
 pub use build::{BuildReport, BuildRequest, PackageReport, Stage, build};
+pub use engine::build_with_engine;
 pub use inspect::{InspectedImage, InspectedLayer, InspectedMember, Inspection, inspect};
 pub use patch::PatchBase;
 pub use publish::{PublishReport, publish};

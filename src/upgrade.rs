@@ -2,15 +2,20 @@
 //!
 //! The functions here are what the command line, the daemon and frontends call.
 
+mod adopt;
 mod analyse;
 mod api;
+mod backups;
 mod change;
 mod command;
 pub mod compare;
+mod doctor;
 mod edits;
 mod effects;
 mod envfile;
 mod fingerprint;
+mod inspect;
+mod install;
 mod installation;
 pub mod journal;
 pub mod plan;
@@ -18,10 +23,18 @@ pub mod pointers;
 mod preview;
 pub mod releases;
 mod resolve;
+mod rollback;
 pub mod runner;
 pub mod step;
 mod world;
 
 pub use api::*;
+pub use backups::{
+    backup_create, backup_delete, backup_list, backup_prune, backup_restore, backup_show, backup_verify,
+};
 pub use command::{check, plan, upgrade};
+pub use doctor::doctor;
+pub use inspect::{history, history_entry, status};
+pub use install::init;
 pub use installation::Installation;
+pub use rollback::rollback;

@@ -1,142 +1,137 @@
-//! The one place where the command line calls the layers that do the work.
-//!
-//! Until those are connected every function answers with an error that names it.
+//! Where the command line meets the layers that do the work: their answers become its views.
 
 use std::path::Path;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::backup::{Entry, Record};
+use crate::docker::{Compose, Engine};
 use crate::fault::{Code, Fault, Result};
-use crate::progress::{Outcome, Progress};
-use crate::upgrade::{
-    CheckReport, Finding, HistoryEntry, InitOptions, Installation, PlanReport, RollbackOptions, Status,
-    UpgradeOptions,
+use crate::progress::Progress;
+use crate::publisher::{self, BuildRequest, Inspection, PatchBase};
+use crate::upgrade::{self, Installation};
+
+pub use crate::upgrade::{
+    backup_restore, check, doctor, history, history_entry, init, plan, rollback, status, upgrade,
 };
 
 use super::args::BuildArgs;
-use super::edge::refused;
-use super::view::backup::{BackupDetail, BackupView};
+use super::view::backup::{BackupDetail, BackupEntry, BackupView};
 use super::view::release::{BuildView, InspectView, PublishView};
 
-fn later(what: &str) -> Fault {
-    Fault::new(Code::Usage, what, "it is not connected yet")
-}
-
-/// Installs or adopts.
-pub async fn init(_options: &InitOptions, progress: &Progress) -> Outcome {
-    refused(&later("init"), progress.lang())
-}
-
-/// Asks the source.
-pub async fn check(_installation: &Installation, _progress: &Progress) -> Result<CheckReport> {
-    Err(later("check"))
-}
-
-/// Plans an upgrade.
-pub async fn plan(
-    _installation: &Installation,
-    _options: &UpgradeOptions,
-    _progress: &Progress,
-) -> Result<PlanReport> {
-    Err(later("plan"))
-}
-
-/// Upgrades; finishes an interrupted change first.
-pub async fn upgrade(
-    _installation: &Installation,
-    _options: &UpgradeOptions,
-    progress: &Progress,
-) -> Outcome {
-    refused(&later("upgrade"), progress.lang())
-}
-
-/// Goes back.
-pub async fn rollback(
-    _installation: &Installation,
-    _options: &RollbackOptions,
-    progress: &Progress,
-) -> Outcome {
-    refused(&later("rollback"), progress.lang())
-}
-
-/// Where the installation stands.
-pub async fn status(_installation: &Installation) -> Result<Status> {
-    Err(later("status"))
-}
-
-/// All changes, oldest first.
-pub fn history(_installation: &Installation) -> Result<Vec<HistoryEntry>> {
-    Err(later("history"))
-}
-
-/// One change with its journal.
-pub fn history_entry(_installation: &Installation, _id: &str) -> Result<HistoryEntry> {
-    Err(later("history"))
-}
-
-/// Looks at everything an upgrade depends on.
-pub async fn doctor(_root: &Path, _progress: &Progress) -> Vec<Finding> {
-    let fault = later("doctor");
-    vec![Finding {
-        check: "installation".into(),
-        status: "failed".into(),
-        message: fault.to_string(),
-        help: String::new(),
-    }]
-}
-
 /// Makes a backup.
-pub async fn backup_create(_installation: &Installation, _progress: &Progress) -> Result<BackupView> {
-    Err(later("backup create"))
+pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<BackupView> {
+    upgrade::backup_create(installation, progress).await.map(view)
 }
 
 /// All backups, oldest first.
-pub async fn backup_list(_installation: &Installation) -> Result<Vec<BackupView>> {
-    Err(later("backup list"))
+pub async fn backup_list(installation: &Installation) -> Result<Vec<BackupView>> {
+    Ok(upgrade::backup_list(installation)?.into_iter().map(view).collect())
 }
 
 /// One backup and what is in it.
-pub async fn backup_show(_installation: &Installation, _id: &str) -> Result<BackupDetail> {
-    Err(later("backup show"))
+pub async fn backup_show(installation: &Installation, id: &str) -> Result<BackupDetail> {
+    let (record, entries) = upgrade::backup_show(installation, id).await?;
+    let entry =
+        |entry: Entry| BackupEntry { path: entry.path.to_string_lossy().into_owned(), size: entry.size };
+    Ok(BackupDetail { record: view(record), contents: entries.into_iter().map(entry).collect() })
 }
 
 /// Reads a backup through; a damaged one is an error.
-pub async fn backup_verify(
-    _installation: &Installation,
-    _id: &str,
-    _progress: &Progress,
-) -> Result<BackupView> {
-    Err(later("backup verify"))
-}
-
-/// Brings back the data of a backup.
-pub async fn backup_restore(
-    _installation: &Installation,
-    _id: &str,
-    _progress: &Progress,
-) -> Result<BackupView> {
-    Err(later("backup restore"))
+pub async fn backup_verify(installation: &Installation, id: &str) -> Result<BackupView> {
+    upgrade::backup_verify(installation, id).await.map(view)
 }
 
 /// Deletes a backup.
-pub async fn backup_delete(_installation: &Installation, _id: &str) -> Result<BackupView> {
-    Err(later("backup delete"))
+pub async fn backup_delete(installation: &Installation, id: &str) -> Result<BackupView> {
+    upgrade::backup_delete(installation, id).map(view)
 }
 
 /// Deletes what the retention rules no longer keep; what was deleted.
-pub async fn backup_prune(_installation: &Installation) -> Result<Vec<BackupView>> {
-    Err(later("backup prune"))
+pub async fn backup_prune(installation: &Installation) -> Result<Vec<BackupView>> {
+    Ok(upgrade::backup_prune(installation)?.into_iter().map(view).collect())
 }
 
 /// Packs a release.
-pub async fn release_build(_args: &BuildArgs, _progress: &Progress) -> Result<BuildView> {
-    Err(later("release build"))
+pub async fn release_build(args: &BuildArgs) -> Result<BuildView> {
+    let (engine, compose) = (Engine::connect().await?, Compose::find().await?);
+    let request = BuildRequest {
+        stack: args.stack.clone(),
+        version: args.version.clone(),
+        persist: Vec::new(),
+        out: args.out.clone(),
+        arch: args.arch.clone(),
+        patch_from: args.patch_from.clone().map(PatchBase::Version),
+        released_at: OffsetDateTime::now_utc(),
+    };
+    let report = publisher::build_with_engine(request, &engine, &compose, |stage| {
+        tracing::info!(?stage, "packing");
+    })
+    .await?;
+    let patch = report.patch.map(|(_, package)| package.path);
+    let mut written = vec![report.bundle.path.clone()];
+    written.extend(patch.clone());
+    written.push(report.manifest);
+    Ok(BuildView {
+        schema: 1,
+        version: report.version,
+        arch: report.arch,
+        bundle: report.bundle.path,
+        size: report.bundle.size,
+        hash: report.bundle.hash.to_string(),
+        patch,
+        written,
+    })
 }
 
 /// Adds a packed release to a source folder.
-pub async fn release_publish(_out: &Path, _source: &Path, _progress: &Progress) -> Result<PublishView> {
-    Err(later("release publish"))
+pub async fn release_publish(out: &Path, source: &Path) -> Result<PublishView> {
+    let (out, folder) = (out.to_owned(), source.to_owned());
+    let work = tokio::task::spawn_blocking(move || publisher::publish(&out, &folder));
+    let report = work.await.map_err(|error| Fault::from_error(Code::Io, source.display(), error))??;
+    Ok(PublishView {
+        schema: 1,
+        version: report.version,
+        source: source.to_owned(),
+        newest: report.newest,
+        written: report.copied,
+    })
 }
 
-/// What is in a bundle.
-pub async fn release_inspect(_file: &Path) -> Result<InspectView> {
-    Err(later("release inspect"))
+/// What is in a bundle: in full for machines, and in short for people.
+pub async fn release_inspect(file: &Path) -> Result<(Inspection, InspectView)> {
+    let path = file.to_owned();
+    let work = tokio::task::spawn_blocking(move || publisher::inspect(&path));
+    let found = work.await.map_err(|error| Fault::from_error(Code::Io, file.display(), error))??;
+    let view = InspectView {
+        schema: 1,
+        file: found.path.clone(),
+        size: found.size,
+        hash: found.hash.to_string(),
+        release: found.release.clone(),
+    };
+    Ok((found, view))
+}
+
+fn view(record: Record) -> BackupView {
+    BackupView {
+        id: record.id,
+        file: record.file,
+        kind: record.kind.name().into(),
+        status: record.status.name().into(),
+        project: record.project,
+        version: record.version.map(|version| version.to_string()),
+        target: record.target.map(|version| version.to_string()),
+        size: record.size,
+        files: record.files,
+        hash: record.hash.map(|hash| hash.to_string()),
+        started_at: instant(record.started_at),
+        ended_at: record.ended_at.map(instant),
+        error: record.error,
+    }
+}
+
+fn instant(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_else(|_| at.unix_timestamp().to_string())
 }

@@ -67,12 +67,26 @@ impl Compose {
         arguments.extend(["config".into(), "--format".into(), "json".into()]);
         let output = self.run(&arguments, folder).await?;
         if !output.status.success() {
-            let cause = complaint(&output);
-            let unset = cause.contains("required variable") || cause.contains("is missing a value");
-            let code = if unset { Code::VariableUnset } else { Code::ComposeInvalid };
-            return Err(Fault::new(code, folder.display(), cause));
+            return Err(unresolved(folder, &output));
         }
         Model::compiled(&output.stdout, folder, published_as)
+    }
+
+    /// The whole model of a stack folder as JSON, with the services of every profile, for packing it.
+    pub async fn compile_all(&self, folder: &Path, files: &[String]) -> Result<serde_json::Value> {
+        let mut arguments: Vec<OsString> =
+            ["--ansi", "never", "--profile", "*", "--project-directory"].iter().map(OsString::from).collect();
+        arguments.push(folder.into());
+        for file in files {
+            arguments.extend(["-f".into(), folder.join(file).into_os_string()]);
+        }
+        arguments.extend(["config".into(), "--format".into(), "json".into()]);
+        let output = self.run(&arguments, folder).await?;
+        if !output.status.success() {
+            return Err(unresolved(folder, &output));
+        }
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| Fault::from_error(Code::ComposeInvalid, folder.display(), error))
     }
 
     /// Compose's hash of every service of the model in the file `model`: the label its containers will carry.
@@ -164,6 +178,14 @@ impl Compose {
         let shown = self.program.join(" ");
         command.output().await.map_err(|error| Fault::from_error(Code::ComposeMissing, shown, error))
     }
+}
+
+/// Compose could not make a model of the files in `folder`.
+fn unresolved(folder: &Path, output: &Output) -> Fault {
+    let cause = complaint(output);
+    let unset = cause.contains("required variable") || cause.contains("is missing a value");
+    let code = if unset { Code::VariableUnset } else { Code::ComposeInvalid };
+    Fault::new(code, folder.display(), cause)
 }
 
 /// What Compose says went wrong, without its progress lines.

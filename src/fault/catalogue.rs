@@ -75,6 +75,9 @@ codes! {
     AlreadyInitialised "ALREADY_INITIALISED" Failed
         "{object} already holds an installation" "Use 'client upgrade' to change its version."
         "{object} 中已有安装" "请用 'client upgrade' 更换版本。";
+    ProjectRunning "PROJECT_RUNNING" Failed
+        "a stack of the project {object} is here already" "Take it over with 'client init --adopt DIR --version V', or choose another project name."
+        "项目 {object} 的应用已存在" "请用 'client init --adopt 目录 --version 版本' 接管，或换一个项目名。";
     Locked "LOCKED" Locked
         "another client is at work in {object}" "Wait until it has ended, or stop it; its work is continued by the next run."
         "另一个 client 正在 {object} 中工作" "请等待其结束或将其停止；下次运行会继续未完成的工作。";

@@ -23,6 +23,8 @@ pub struct BuildRequest {
     pub stack: PathBuf,
     /// The version it becomes.
     pub version: Version,
+    /// Paths that outlive releases, besides those that `release.toml` names.
+    pub persist: Vec<String>,
     /// Where the result goes; created where missing.
     pub out: PathBuf,
     /// The architecture the images must have (`amd64`, `x86_64`, `arm64`, `aarch64`); also goes into the
@@ -91,7 +93,8 @@ pub fn build(
     let BuildRequest { stack: folder, out, .. } = request;
     fs::read_dir(folder).at(folder)?;
     fs::create_dir_all(out).at(out)?;
-    let settings = ReleaseToml::read(folder)?;
+    let mut settings = ReleaseToml::read(folder)?;
+    settings.persist.extend(request.persist.iter().cloned());
     let compose = stack::compose_files(folder, &settings)?;
     notify(Stage::Reading);
     let model = reader.model(folder, &compose)?;

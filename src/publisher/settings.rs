@@ -26,7 +26,7 @@ pub(super) struct ReleaseToml {
     /// The Compose files, in the order of merging; those Compose finds by itself where absent.
     pub compose: Vec<String>,
     /// Paths the operator owns, besides the usual ones.
-    persist: Vec<String>,
+    pub persist: Vec<String>,
     /// Files of the release the operator may edit.
     pub config: Vec<String>,
     /// Globs; where given, only what they match is packed (and Compose, config and persisted files).

@@ -26,16 +26,7 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
     let new = compile(world, &world.target_folder(), &target).await?;
     let new_path = world.work_file(NEW_MODEL)?;
     new.to_file(&new_path)?;
-    let current = pointers::read(world.layout(), Pointer::Current)?;
-    let old = match &current {
-        Some(version) => {
-            let folder = world.layout().release(&version.to_string());
-            let model = compile(world, &folder, &releases::require(world.layout(), version)?).await?;
-            model.to_file(&world.work_file(OLD_MODEL)?)?;
-            Some(model)
-        }
-        None => None,
-    };
+    let old = compile_current(world).await?;
     if let Some(old) = &old {
         refuse_changed_definitions(old, &new)?;
     }
@@ -58,6 +49,17 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
         volumes_before: world.engine.volumes(world.project()).await?,
         networks_before: world.engine.networks(world.project()).await?,
     })
+}
+
+/// Compiles the release that runs into [`OLD_MODEL`].
+pub async fn compile_current(world: &World<'_>) -> Result<Option<Model>> {
+    let Some(version) = pointers::read(world.layout(), Pointer::Current)? else {
+        return Ok(None);
+    };
+    let folder = world.layout().release(&version.to_string());
+    let model = compile(world, &folder, &releases::require(world.layout(), &version)?).await?;
+    model.to_file(&world.work_file(OLD_MODEL)?)?;
+    Ok(Some(model))
 }
 
 /// Compiles the Compose files of a release as they will be read in `current/`.

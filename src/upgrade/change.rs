@@ -16,6 +16,7 @@ use crate::exit::{self, Disposition};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{self, ErrorBody, Outcome, Progress};
+use crate::release::strategy::{Reason, Strategy};
 
 /// Beginnings of one change after which it is undone, and undoings after which a person is needed.
 const MOST_ATTEMPTS: u32 = 3;
@@ -77,6 +78,7 @@ pub async fn finish(
     progress: &Progress,
 ) -> Result<Option<Ended>> {
     let journal = Journal::new(installation.store.clone());
+    data::thaw(installation, &tools.engine).await?;
     let Some(change) = journal.unfinished()? else {
         return Ok(None);
     };
@@ -94,7 +96,6 @@ pub async fn finish(
         return Ok(None);
     }
     world.progress.started(progress::Step::CheckingUpdates, Say::Continuing { version: to });
-    data::thaw(&mut world).await?;
     journal.attempt(&change.id)?;
     let result = match cause_to_go_back(&change, &world)? {
         None => forward(&mut world, &journal, None).await,
@@ -263,21 +264,39 @@ fn outcome(
 /// The outcome of a change that did not begin.
 pub fn not_begun(fault: &Fault, from: Option<String>, to: Option<String>, progress: &Progress) -> Outcome {
     Outcome {
-        schema: 1,
-        kind: progress::Kind::Result,
         ok: false,
         from,
         to,
-        strategy: "none".into(),
         reason: fault.code().name().to_ascii_lowercase(),
         exit_code: exit::of_fault(fault),
+        error: Some(ErrorBody::new(fault, progress.lang())),
+        ..blank()
+    }
+}
+
+/// The outcome where there was nothing to do.
+pub fn nothing() -> Outcome {
+    Outcome { ok: true, reason: Reason::UpToDate.name().into(), exit_code: exit::OK, ..blank() }
+}
+
+/// An outcome that says nothing yet.
+pub fn blank() -> Outcome {
+    Outcome {
+        schema: 1,
+        kind: progress::Kind::Result,
+        ok: false,
+        from: None,
+        to: None,
+        strategy: Strategy::None.name().into(),
+        reason: String::new(),
+        exit_code: exit::FAILED,
         rolled_back_to: None,
         bytes_downloaded: 0,
         bytes_bundle: 0,
         backup_id: None,
         downtime_ms: Default::default(),
         duration_ms: 0,
-        error: Some(ErrorBody::new(fault, progress.lang())),
+        error: None,
         warnings: Vec::new(),
         upgrade_id: String::new(),
     }

@@ -8,7 +8,6 @@ use super::plan::{Kind, Plan};
 use super::resolve::{self, Offer};
 use super::step::Step;
 use crate::docker::Engine;
-use crate::exit;
 use crate::fault::Result;
 use crate::messages::Say;
 use crate::progress::{self, Outcome, Progress};
@@ -139,23 +138,5 @@ fn nothing_to_do(offer: &Offer, progress: &Progress) -> Outcome {
         Reason::InstalledNewer => version.clone(),
         _ => Some(offer.manifest.version.to_string()),
     };
-    Outcome {
-        schema: 1,
-        kind: progress::Kind::Result,
-        ok: true,
-        from: version,
-        to,
-        strategy: offer.decision.strategy.name().into(),
-        reason: offer.decision.reason.name().into(),
-        exit_code: exit::OK,
-        rolled_back_to: None,
-        bytes_downloaded: 0,
-        bytes_bundle: 0,
-        backup_id: None,
-        downtime_ms: Default::default(),
-        duration_ms: 0,
-        error: None,
-        warnings: Vec::new(),
-        upgrade_id: String::new(),
-    }
+    Outcome { from: version, to, reason: offer.decision.reason.name().into(), ..change::nothing() }
 }

@@ -197,8 +197,6 @@ pub struct Facts {
     pub stopped_at_ms: BTreeMap<String, u64>,
     /// From stop to readiness.
     pub downtime_ms: BTreeMap<String, u64>,
-    /// Containers that are paused for the backup.
-    pub paused: Vec<String>,
     /// The new release was started, or data was restored: the data may not be what it was.
     pub data_at_risk: bool,
     /// The running stack may have been touched.

@@ -74,6 +74,7 @@ impl Bench {
 
 pub fn request(parts: Vec<Part>) -> BackupRequest {
     BackupRequest {
+        read: None,
         project: "guestbook".into(),
         version: Some("1.0.0".parse().unwrap()),
         target: Some("1.1.0".parse().unwrap()),

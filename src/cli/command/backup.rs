@@ -53,15 +53,15 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
         }
         BackupCommand::Verify { id } => {
             let id = whole(&id, &installation).await?;
-            let backup = backend::backup_verify(&installation, &id, progress).await?;
+            let backup = backend::backup_verify(&installation, &id).await?;
             one(&backup, Words::BackupIntact { id: &backup.id }, context)
         }
         BackupCommand::Restore { id, yes } => {
             let id =
                 agreed(&id, yes, "backup restore", |id| Words::AskRestore { id }, &installation, context)
                     .await?;
-            let backup = backend::backup_restore(&installation, &id, progress).await?;
-            one(&backup, Words::BackupRestored { id: &backup.id }, context)
+            let outcome = backend::backup_restore(&installation, &id, progress).await?;
+            Ok(Answer::Change(Box::new(outcome)))
         }
         BackupCommand::Delete { id, yes } => {
             let id = agreed(&id, yes, "backup delete", |id| Words::AskDelete { id }, &installation, context)

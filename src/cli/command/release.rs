@@ -11,16 +11,16 @@ use super::Answer;
 pub async fn run(command: ReleaseCommand, context: &Context) -> Result<Answer> {
     match command {
         ReleaseCommand::Build(args) => {
-            let built = backend::release_build(&args, &context.progress).await?;
+            let built = backend::release_build(&args).await?;
             Answer::report(&built, view::release::built(&built, context.out))
         }
         ReleaseCommand::Publish { out, to } => {
-            let published = backend::release_publish(&out, &to, &context.progress).await?;
+            let published = backend::release_publish(&out, &to).await?;
             Answer::report(&published, view::release::published(&published, context.out))
         }
         ReleaseCommand::Inspect { file } => {
-            let inspected = backend::release_inspect(&file).await?;
-            Answer::report(&inspected, view::release::inspected(&inspected, context.out))
+            let (inspection, view) = backend::release_inspect(&file).await?;
+            Answer::report(&inspection, view::release::inspected(&view, context.out))
         }
     }
 }

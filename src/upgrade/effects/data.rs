@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use rusqlite::OptionalExtension;
+
 use super::containers::{grace, now_ms};
 use crate::backup::{
     BackupManager, BackupRequest, Kind as BackupKind, Origin, Part, PartKind, RestoreTarget,
 };
-use crate::docker::{Container, Model};
+use crate::docker::{Container, Engine, Model};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
 use crate::release::ReleaseInfo;
+use crate::upgrade::Installation;
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::plan::Action;
 use crate::upgrade::releases;
@@ -70,7 +73,10 @@ pub async fn make_backup(
         kind,
         parts,
         level: world.installation.settings.backup.level,
-        read: Some(Box::new(move || drop(read.send(())))),
+        read: Some(Box::new(move || {
+            // Nobody waits any more when the backup was given up.
+            let _ = read.send(());
+        })),
     };
     let writers: Vec<String> = containers
         .iter()
@@ -87,7 +93,7 @@ pub async fn make_backup(
         result = &mut work => Some(result),
         _ = &mut was_read => None,
     };
-    thaw(world).await?;
+    thaw(world.installation, world.engine).await?;
     let record = match early {
         Some(result) => result?,
         None => work.await?,
@@ -95,12 +101,17 @@ pub async fn make_backup(
     Ok(Some(record.id))
 }
 
-async fn freeze(world: &mut World<'_>, containers: &[String]) -> Result<()> {
-    let ids = containers.to_vec();
-    world.learn(|facts| facts.paused = ids)?;
+/// The key in `meta` that names the containers which are frozen, durable before the first is.
+const FROZEN: &str = "frozen";
+
+async fn freeze(world: &World<'_>, containers: &[String]) -> Result<()> {
+    let ids = containers.join(" ");
+    world.installation.store.with(|db| {
+        db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [FROZEN, &ids]).map(drop)
+    })?;
     for id in containers {
         if let Err(fault) = world.engine.pause(id).await {
-            thaw(world).await?;
+            thaw(world.installation, world.engine).await?;
             return Err(fault);
         }
     }
@@ -108,17 +119,20 @@ async fn freeze(world: &mut World<'_>, containers: &[String]) -> Result<()> {
 }
 
 /// Lets everything go on that was frozen for a backup, by this process or one that was killed.
-pub async fn thaw(world: &mut World<'_>) -> Result<()> {
-    for id in world.facts().paused.clone() {
-        world.engine.unpause(&id).await?;
+pub async fn thaw(installation: &Installation, engine: &Engine) -> Result<()> {
+    let frozen: Option<String> = installation.store.with(|db| {
+        db.query_row("SELECT value FROM meta WHERE key = ?1", [FROZEN], |row| row.get(0)).optional()
+    })?;
+    for id in frozen.iter().flat_map(|ids| ids.split_whitespace()) {
+        engine.unpause(id).await?;
     }
-    world.learn(|facts| facts.paused.clear())
+    installation.store.with(|db| db.execute("DELETE FROM meta WHERE key = ?1", [FROZEN]).map(drop))
 }
 
 /// Undoes a backup step: nothing stays frozen, and where the new release migrates data and was started, the
 /// data is put back as it was.
 pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
-    thaw(world).await?;
+    thaw(world.installation, world.engine).await?;
     let facts = world.facts().clone();
     match facts.backup_id {
         Some(id) if world.change()?.restores_data && facts.data_at_risk => restore_from(world, &id).await,
@@ -160,7 +174,7 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
         })?;
         world.engine.stop(&container.id, plan.and_then(grace)).await?;
     }
-    world.progress.note(Step::StoppingServices, Say::DataRestoring { id: id.into() });
+    world.progress.note(Step::StoppingServices, Say::RestoreStarted { id: id.into() });
     let restored = unpack(world, id, data).await;
     // Old containers that the change does not replace would otherwise stay down.
     for container in &users {
@@ -188,9 +202,9 @@ async fn unpack(world: &World<'_>, id: &str, data: Vec<Data>) -> Result<Vec<Stri
                 Place::Engine { container, path } => {
                     let (engine, runtime) = (engine.clone(), runtime.clone());
                     let (container, path) = (container.clone(), path.clone());
-                    RestoreTarget::Tar(Box::new(move |tar| {
-                        runtime.block_on(engine.put_archive(&container, &path, tar))
-                    }))
+                    // Some engines refuse links that lead out of the folder a stream is put into.
+                    let take = move |tar| runtime.block_on(engine.put_archive(&container, "/", tar));
+                    RestoreTarget::Tar { top: path.into(), take: Box::new(take) }
                 }
             })
         };

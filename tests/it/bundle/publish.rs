@@ -80,6 +80,7 @@ impl Publisher {
 
     fn request(&self, version: &str) -> BuildRequest {
         BuildRequest {
+            persist: Vec::new(),
             stack: self.path("stack"),
             version: version.parse().unwrap(),
             out: self.path(&format!("out-{version}")),

@@ -1,0 +1,133 @@
+//! `client backup`: backups outside of an upgrade.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::change::{self, Tools};
+use super::effects::data;
+use super::installation::Installation;
+use super::journal::ChangeState;
+use super::plan::{Facts, Kind, Plan};
+use super::world::World;
+use super::{analyse, pointers};
+use crate::backup::{BackupManager, Entry, Kind as BackupKind, Record};
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::layout::Pointer;
+use crate::progress::{Outcome, Progress};
+use crate::release::Version;
+
+fn manager(installation: &Installation) -> BackupManager {
+    BackupManager::new(installation.store.clone(), installation.layout.backups())
+}
+
+fn current(installation: &Installation) -> Result<Version> {
+    let layout = &installation.layout;
+    pointers::read(layout, Pointer::Current)?
+        .ok_or_else(|| Fault::new(Code::NotInitialised, layout.root().display(), "there is no 'current'"))
+}
+
+/// Backs the data of the running stack up.
+pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<Record> {
+    let _lock = installation.lock("backup create")?;
+    let tools = Tools::find().await?;
+    settle(installation, &tools, progress).await?;
+    let version = current(installation)?;
+    let id = format!("backup-{}", uuid::Uuid::now_v7().simple());
+    let plan = restore_plan(&version);
+    let progress = progress.for_upgrade(&id);
+    let mut world =
+        World::new(installation, &tools.engine, &tools.compose, progress, &id, plan, Facts::default());
+    analyse::compile_current(&world).await?;
+    let made = data::make_backup(&mut world, BackupKind::Manual, Some((version, None))).await;
+    let work = installation.layout.work(&id);
+    std::fs::remove_dir_all(&work).at(&work)?;
+    let cause = "the stack has neither named volumes nor persist paths";
+    let made = made?.ok_or_else(|| Fault::new(Code::BackupFailed, &installation.settings.project, cause))?;
+    manager(installation).get(&made)
+}
+
+/// All backups, oldest first.
+pub fn backup_list(installation: &Installation) -> Result<Vec<Record>> {
+    manager(installation).list()
+}
+
+/// A backup and every entry in it.
+pub async fn backup_show(installation: &Installation, id: &str) -> Result<(Record, Vec<Entry>)> {
+    let id = id.to_owned();
+    blocking(installation, move |manager| Ok((manager.get(&id)?, manager.contents(&id)?))).await
+}
+
+/// Reads a backup through; a damaged one is an error.
+pub async fn backup_verify(installation: &Installation, id: &str) -> Result<Record> {
+    let id = id.to_owned();
+    blocking(installation, move |manager| {
+        manager.verify(&id, &AtomicBool::new(false))?;
+        manager.get(&id)
+    })
+    .await
+}
+
+/// Brings the data of a backup back: what holds it is stopped, a backup of the present data is made, and when
+/// the stack does not come up with the restored data, the present data comes back.
+pub async fn backup_restore(installation: &Installation, id: &str, progress: &Progress) -> Result<Outcome> {
+    let _lock = installation.lock("backup restore")?;
+    let tools = Tools::find().await?;
+    settle(installation, &tools, progress).await?;
+    let wanted = id.to_owned();
+    // Before anything is stopped.
+    let record = blocking(installation, move |manager| {
+        manager.verify(&wanted, &AtomicBool::new(false))?;
+        manager.get(&wanted)
+    })
+    .await?;
+    let plan = restore_plan(&current(installation)?);
+    Ok(change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome)
+}
+
+/// Deletes a backup.
+pub fn backup_delete(installation: &Installation, id: &str) -> Result<Record> {
+    let _lock = installation.lock("backup delete")?;
+    manager(installation).delete(id)
+}
+
+/// Deletes what the retention rules no longer keep, after mending records and files that do not agree.
+pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
+    let _lock = installation.lock("backup prune")?;
+    let manager = manager(installation);
+    manager.reconcile()?;
+    manager.prune(installation.settings.backup.keep, BackupKind::PreUpgrade, &[])
+}
+
+async fn settle(installation: &Installation, tools: &Tools, progress: &Progress) -> Result<()> {
+    match change::finish(installation, tools, progress).await? {
+        Some(ended) if ended.state == ChangeState::NeedsAttention => {
+            let cause = "an earlier change could neither be finished nor undone";
+            Err(Fault::new(Code::RollbackFailed, &installation.settings.project, cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn restore_plan(version: &Version) -> Plan {
+    Plan {
+        schema: 1,
+        kind: Kind::Restore,
+        from: Some(version.clone()),
+        to: version.clone(),
+        strategy: "none".into(),
+        reason: "forced".into(),
+        manifest_hash: None,
+        bytes_bundle: 0,
+        prepare: Vec::new(),
+        change: None,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    installation: &Installation,
+    work: impl FnOnce(&BackupManager) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let manager = Arc::new(manager(installation));
+    let done = tokio::task::spawn_blocking(move || work(&manager));
+    done.await.map_err(|error| Fault::from_error(Code::BackupFailed, "backup", error))?
+}

@@ -1,0 +1,179 @@
+//! `client status` and `client history`: where an installation stands and how it got there.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+
+use super::api::{HistoryEntry, JournalLine, ServiceStatus, Status};
+use super::change::Tools;
+use super::installation::Installation;
+use super::journal::{Change, ChangeState, Journal};
+use super::plan::Plan;
+use super::{pointers, releases, resolve};
+use crate::docker::{Container, ModelService};
+use crate::fault::{Code, Fault, Result};
+use crate::layout::Pointer;
+use crate::progress::Outcome;
+use crate::release::{ReleaseInfo, Version};
+
+/// Where the installation stands.
+pub async fn status(installation: &Installation) -> Result<Status> {
+    let layout = &installation.layout;
+    let pointer = |pointer| pointers::read(layout, pointer);
+    let current = pointer(Pointer::Current)?;
+    let unfinished = Journal::new(installation.store.clone()).unfinished()?;
+    let text = |version: Option<Version>| version.map(|version| version.to_string());
+    let services = match &current {
+        Some(version) => services(installation, version).await?,
+        None => Vec::new(),
+    };
+    let last = history(installation)?.into_iter().rev().find_map(|entry| entry.outcome);
+    Ok(Status {
+        schema: 1,
+        project: installation.settings.project.clone(),
+        state: state(unfinished.as_ref()).into(),
+        current: text(current),
+        previous: text(pointer(Pointer::Previous)?),
+        factory: text(pointer(Pointer::Factory)?),
+        quarantined: resolve::quarantine_list(installation)?,
+        services,
+        last_upgrade: last,
+    })
+}
+
+fn state(unfinished: Option<&Change>) -> &'static str {
+    match unfinished {
+        None => "idle",
+        Some(change) => match (change.state, change.kind.as_str()) {
+            (ChangeState::NeedsAttention, _) => "needs_attention",
+            (ChangeState::Undoing, _) | (_, "rollback") => "rolling_back",
+            _ => "upgrading",
+        },
+    }
+}
+
+async fn services(installation: &Installation, version: &Version) -> Result<Vec<ServiceStatus>> {
+    let tools = Tools::find().await?;
+    let layout = &installation.layout;
+    let project = &installation.settings.project;
+    let info = releases::require(layout, version)?;
+    let folder = layout.release(&version.to_string());
+    let model = tools.compose.compile(project, &folder, &info.compose, &layout.current()).await?;
+    let containers = tools.engine.list(project).await?;
+    let started_from: BTreeMap<String, String> = installation.store.with(|db| {
+        db.prepare("SELECT container_id, release FROM containers")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    })?;
+    let mut found = Vec::new();
+    for service in model.services() {
+        let expected = planned_id(&tools, &info, service);
+        let own: Vec<&Container> =
+            containers.iter().filter(|c| c.service == service.name && !c.oneoff).collect();
+        if own.is_empty() {
+            found.push(missing(service, expected.clone()));
+        }
+        for container in own {
+            found.push(ServiceStatus {
+                name: service.name.clone(),
+                container: Some(container.name.clone()),
+                image: service.image.clone(),
+                image_id: Some(container.image_id.clone()),
+                image_expected: expected.clone(),
+                state: container.state.clone(),
+                health: container.health.clone().unwrap_or_else(|| "none".into()),
+                release: started_from.get(&container.id).map(|folder| release_of(folder)),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// A folder that was moved aside for a reinstall is `.<version>.old-<change>`.
+fn release_of(folder: &str) -> String {
+    let bare = folder.strip_prefix('.').unwrap_or(folder);
+    bare.split(".old-").next().unwrap_or(bare).to_owned()
+}
+
+fn planned_id(tools: &Tools, info: &ReleaseInfo, service: &ModelService) -> Option<String> {
+    let image = info.images.iter().find(|image| image.reference == service.image)?;
+    Some(tools.engine.planned_id(image))
+}
+
+fn missing(service: &ModelService, expected: Option<String>) -> ServiceStatus {
+    ServiceStatus {
+        name: service.name.clone(),
+        container: None,
+        image: service.image.clone(),
+        image_id: None,
+        image_expected: expected,
+        state: "missing".into(),
+        health: "none".into(),
+        release: None,
+    }
+}
+
+/// All changes, oldest first, without their journals.
+pub fn history(installation: &Installation) -> Result<Vec<HistoryEntry>> {
+    entries(installation, "ORDER BY started_at, id", &[])
+}
+
+/// The change whose ID is, or alone begins with, `id`, with its journal.
+pub fn history_entry(installation: &Installation, id: &str) -> Result<HistoryEntry> {
+    let pattern = Value::Text(format!("{}%", id.replace(['%', '_'], "")));
+    let mut found = entries(installation, "WHERE id LIKE ?1 ORDER BY id", &[pattern])?;
+    let unknown = |cause: String| Fault::new(Code::Usage, format!("history {id}"), cause);
+    match found.len() {
+        0 => Err(unknown("there is no such change".into())),
+        1 => {
+            let mut entry = found.remove(0);
+            entry.journal = journal(installation, &entry.id)?;
+            Ok(entry)
+        }
+        count => Err(unknown(format!("{count} changes begin with it; give more of the ID"))),
+    }
+}
+
+fn entries(installation: &Installation, rest: &str, values: &[Value]) -> Result<Vec<HistoryEntry>> {
+    let sql = format!(
+        "SELECT id, kind, from_version, to_version, state, started_at, ended_at, outcome FROM upgrades {rest}"
+    );
+    installation.store.with(|db| {
+        db.prepare(&sql)?
+            .query_map(rusqlite::params_from_iter(values), |row| {
+                let outcome: Option<String> = row.get(7)?;
+                Ok(HistoryEntry {
+                    id: row.get(0)?,
+                    kind: row.get(1)?,
+                    from: row.get(2)?,
+                    to: row.get(3)?,
+                    state: row.get(4)?,
+                    started_at: row.get(5)?,
+                    ended_at: row.get(6)?,
+                    outcome: outcome.and_then(|text| serde_json::from_str::<Outcome>(&text).ok()),
+                    journal: Vec::new(),
+                })
+            })?
+            .collect()
+    })
+}
+
+fn journal(installation: &Installation, id: &str) -> Result<Vec<JournalLine>> {
+    let plan: String = installation
+        .store
+        .with(|db| db.query_row("SELECT plan FROM upgrades WHERE id = ?1", [id], |row| row.get(0)))?;
+    let steps = Plan::from_json(&plan, id)?.steps();
+    let name = |index: usize| steps.get(index).map_or_else(|| index.to_string(), |step| step.name());
+    installation.store.with(|db| {
+        db.prepare("SELECT at, step, mark, detail FROM journal WHERE upgrade_id = ?1 ORDER BY seq")?
+            .query_map([id], |row| {
+                Ok(JournalLine {
+                    at: row.get(0)?,
+                    step: name(row.get(1)?),
+                    mark: row.get(2)?,
+                    detail: row.get(3)?,
+                })
+            })?
+            .collect()
+    })
+}

@@ -1,0 +1,144 @@
+//! `client init`: a fresh installation of a release.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::api::{InitOptions, UpgradeOptions};
+use super::change::{self, Tools};
+use super::command::strategy_words;
+use super::installation::Installation;
+use super::plan::{Kind, Plan};
+use super::{adopt, pointers, resolve};
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::layout::{Layout, Pointer};
+use crate::messages::Say;
+use crate::progress::{self, Outcome, Progress};
+use crate::settings::Settings;
+
+/// Installs the newest release (or a bundle), or takes over a running stack.
+pub async fn init(options: &InitOptions, progress: &Progress) -> Outcome {
+    match try_init(options, progress).await {
+        Ok(outcome) => outcome,
+        Err(fault) => {
+            progress.failed(progress::Step::Failed, &fault);
+            let to = options.adopt.as_ref().map(|(_, version)| version.to_string());
+            change::not_begun(&fault, None, to, progress)
+        }
+    }
+}
+
+async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome> {
+    check_project(&options.project)?;
+    let tools = Tools::find().await?;
+    let installation = prepare(options)?;
+    let _lock = installation.lock("init")?;
+    change::finish(&installation, &tools, progress).await?;
+    if pointers::read(&installation.layout, Pointer::Current)?.is_some() {
+        return Err(Fault::new(Code::AlreadyInitialised, installation.layout.root().display(), ""));
+    }
+    if let Some((folder, version)) = &options.adopt {
+        return adopt::adopt(installation, &tools, folder, version, progress).await;
+    }
+    if !tools.engine.list(&options.project).await?.is_empty() {
+        return Err(Fault::new(Code::ProjectRunning, &options.project, "its containers are in the engine"));
+    }
+    progress.started(progress::Step::CheckingUpdates, Say::StrategyStarted);
+    let wanted = UpgradeOptions { bundle: options.bundle.clone(), ..UpgradeOptions::default() };
+    let offer = resolve::offer(&installation, &tools.engine, &wanted, progress).await?;
+    progress.finished(progress::Step::CheckingUpdates, strategy_words(&offer));
+    let plan = Plan {
+        schema: 1,
+        kind: Kind::Install,
+        from: None,
+        to: offer.manifest.version.clone(),
+        strategy: offer.decision.strategy.name().into(),
+        reason: offer.decision.reason.name().into(),
+        manifest_hash: Some(offer.manifest.document),
+        bytes_bundle: offer.bytes().unwrap_or(0),
+        prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
+        change: None,
+    };
+    Ok(change::begin(&installation, &tools, plan, None, progress).await.outcome)
+}
+
+/// What Compose accepts as a project name.
+fn check_project(name: &str) -> Result<()> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if begins && name.chars().all(fits) {
+        return Ok(());
+    }
+    let cause =
+        "a Compose project name has small letters, digits, '-' and '_', and begins with a letter or digit";
+    Err(Fault::new(Code::Usage, format!("--project {name}"), cause))
+}
+
+/// Makes the root with its settings; one that was prepared before for the same project is used.
+fn prepare(options: &InitOptions) -> Result<Installation> {
+    let root = &options.root;
+    fs::create_dir_all(root).at(root)?;
+    let root = root.canonicalize().at(root)?;
+    let layout = Layout::new(&root);
+    let path = layout.settings();
+    if path.is_file() {
+        let present = Settings::load(&path)?;
+        if present.project != options.project {
+            let cause = format!("it is for the project {}", present.project);
+            return Err(Fault::new(Code::AlreadyInitialised, root.display(), cause));
+        }
+    }
+    let present = if path.is_file() { Settings::load(&path)? } else { Settings::default() };
+    let settings = Settings {
+        project: options.project.clone(),
+        source: absolute_source(&options.source)?,
+        insecure: options.insecure,
+        ..present
+    };
+    for folder in [layout.releases(), layout.shared(), layout.bundles(), layout.backups()] {
+        fs::create_dir_all(&folder).at(&folder)?;
+    }
+    write_settings(&path, &settings)?;
+    restrict(&layout.backups(), 0o700)?;
+    let installation = Installation::open(&root)?;
+    // It holds addresses with credentials and, in plans, what .env says.
+    restrict(&layout.state_db(), 0o600)?;
+    Ok(installation)
+}
+
+/// Writes `client.toml`, which may hold credentials.
+pub fn write_settings(path: &Path, settings: &Settings) -> Result<()> {
+    let beside = path.with_extension("toml.next");
+    fs::write(&beside, settings.to_toml()).at(&beside)?;
+    restrict(&beside, 0o600)?;
+    fs::rename(&beside, path).at(path)
+}
+
+fn restrict(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).at(path)
+}
+
+/// A folder as source must be found from any working directory.
+fn absolute_source(source: &str) -> Result<String> {
+    if source.contains("://") {
+        return Ok(source.to_owned());
+    }
+    let path = PathBuf::from(source);
+    let path = path.canonicalize().at(&path)?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn project_names_are_those_of_compose() {
+        for name in ["shop", "0-a_b"] {
+            assert!(check_project(name).is_ok(), "{name}");
+        }
+        for name in ["", "Shop", "-a", "_a", "a b", "a.b", "../a"] {
+            assert_eq!(check_project(name).unwrap_err().code(), Code::Usage, "{name}");
+        }
+    }
+}
