@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::backup::{Entry, Record};
 use crate::docker::{Compose, Engine};
-use crate::fault::{Code, Fault, Result};
+use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::Progress;
 use crate::publisher::{self, BuildRequest, Inspection, PatchBase};
 use crate::upgrade::{self, Installation};
@@ -57,7 +57,7 @@ pub async fn backup_prune(installation: &Installation) -> Result<Vec<BackupView>
 pub async fn release_build(args: &BuildArgs) -> Result<BuildView> {
     let (engine, compose) = (Engine::connect().await?, Compose::find().await?);
     let request = BuildRequest {
-        stack: args.stack.clone(),
+        stack: args.stack.canonicalize().at(&args.stack)?,
         version: args.version.clone(),
         persist: Vec::new(),
         out: args.out.clone(),

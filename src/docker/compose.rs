@@ -104,42 +104,43 @@ impl Compose {
         Ok(pairs.map(|(service, hash)| (service.to_owned(), hash.trim().to_owned())).collect())
     }
 
-    /// Creates containers of the services in `scales` until each has as many as said there, beside those there
-    /// are and without starting any. Gives back what Compose warned of.
-    pub async fn create_beside(
+    /// Creates containers of `services` until each has as many as `scales` says, beside those there are and
+    /// without starting any. `scales` must also name how many containers every other service of the model has,
+    /// old and new ones together, or Compose would take the surplus away. Gives back what Compose warned of.
+    pub async fn create(
         &self,
         project: &str,
         current: &Path,
         model: &Path,
         scales: &BTreeMap<String, u32>,
+        services: &[String],
     ) -> Result<Vec<String>> {
         let mut arguments = self.with_model(project, current, model);
-        arguments.extend(
-            ["up", "--no-start", "--no-deps", "--no-recreate", "--no-build", "--pull", "never"]
-                .map(OsString::from),
-        );
+        // Not `up --no-start --no-deps`: Compose then drops `depends_on` before it hashes the service, and the next
+        // `docker compose up` would recreate the container.
+        arguments.extend(["create", "--no-recreate", "--no-build", "--pull", "never"].map(OsString::from));
         for (service, scale) in scales {
             arguments.extend(["--scale".into(), format!("{service}={scale}").into()]);
         }
-        arguments.extend(scales.keys().map(OsString::from));
+        arguments.extend(services.iter().map(OsString::from));
         Ok(warnings(&self.succeed(&arguments, current, project).await?))
     }
 
-    /// Compose's own recreate of `services`: the old container is stopped and removed, the new one takes its
-    /// anonymous volumes and its name. Nothing is started.
+    /// Compose's own recreate of one service: the old container is stopped and removed, the new one takes its
+    /// anonymous volumes and its name. Nothing is started. Where the service has `depends_on`, the next
+    /// `docker compose up` recreates it once more (see [`create`](Self::create)).
     pub async fn recreate(
         &self,
         project: &str,
         current: &Path,
         model: &Path,
-        services: &[String],
+        service: &str,
     ) -> Result<Vec<String>> {
         let mut arguments = self.with_model(project, current, model);
         arguments.extend(
-            ["up", "--no-start", "--no-deps", "--force-recreate", "--no-build", "--pull", "never"]
+            ["up", "--no-start", "--no-deps", "--force-recreate", "--no-build", "--pull", "never", service]
                 .map(OsString::from),
         );
-        arguments.extend(services.iter().map(OsString::from));
         Ok(warnings(&self.succeed(&arguments, current, project).await?))
     }
 

@@ -137,6 +137,12 @@ impl Model {
         if let Some(host) = service.attached_to.first() {
             return Some(format!("attached to {host}"));
         }
+        self.anonymous_volume(&service.name, image_volumes)
+    }
+
+    /// A volume without a name that a container of the service has, and that only Compose hands on to the next.
+    pub fn anonymous_volume(&self, service: &str, image_volumes: &[String]) -> Option<String> {
+        let service = self.services.iter().find(|candidate| candidate.name == service)?;
         if service.anonymous {
             return Some("anonymous volume".into());
         }

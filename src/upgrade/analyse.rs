@@ -99,6 +99,7 @@ async fn wanted(
             })?,
             image_id: Some(image_id),
             files: fingerprint(&folder, &release_paths(world, service))?,
+            inherits: model.anonymous_volume(&service.name, &volumes).is_some(),
             single: model.cannot_exist_twice(&service.name, &volumes),
             attached_to: service.attached_to.clone(),
             restarts_with: service.restarts_with.clone(),

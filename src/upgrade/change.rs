@@ -165,7 +165,7 @@ async fn go_back(
     started: Instant,
 ) -> Ended {
     let touched = runner.touched();
-    if touched {
+    if touched && world.plan.from.is_some() {
         let to = world.plan.from.as_ref().map(ToString::to_string).unwrap_or_default();
         let cause = fault.message(world.progress.lang());
         world.progress.started(progress::Step::RollingBack, Say::RollingBack { to, cause });
@@ -189,7 +189,8 @@ async fn go_back(
             started,
         );
     }
-    if !touched {
+    // A first installation that failed has no stack to be back on.
+    if !touched || world.plan.from.is_none() {
         return end(world, journal, ChangeState::Failed, Some(Disposition::Untouched), Some(fault), started);
     }
     let to = world.plan.from.as_ref().map(ToString::to_string).unwrap_or_default();

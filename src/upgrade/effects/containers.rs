@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::docker::Container;
+use crate::docker::{Container, Model};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
@@ -15,7 +15,7 @@ use crate::upgrade::{pointers, releases};
 /// Creates the new containers of services that are swapped or added; none is started.
 pub async fn create(world: &mut World<'_>) -> Result<()> {
     let services: Vec<ServicePlan> = beside(world)?;
-    let mut scales = BTreeMap::new();
+    let mut wanted = BTreeMap::new();
     for service in &services {
         let mut fit = 0;
         for container in extra(world, service).await? {
@@ -26,16 +26,11 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
             }
         }
         if fit < service.replicas {
-            scales.insert(service.name.clone(), service.old.len() as u32 + service.replicas);
+            wanted.insert(service.name.clone(), service.old.len() as u32 + service.replicas);
         }
     }
-    if !scales.is_empty() {
-        let model = world.work_file(NEW_MODEL)?;
-        let current = world.layout().current();
-        let warnings = world.compose.create_beside(world.project(), &current, &model, &scales).await?;
-        for text in warnings {
-            world.progress.note(Step::StartingServices, Say::Warning { text });
-        }
+    if !wanted.is_empty() {
+        make(world, NEW_MODEL, &wanted).await?;
     }
     for service in &services {
         let created = extra(world, service).await?;
@@ -48,6 +43,41 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
         world.progress.note(Step::StartingServices, say);
     }
     Ok(())
+}
+
+/// Has Compose create containers until each service in `wanted` has that many; all others keep what they have.
+async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) -> Result<()> {
+    let path = world.work_file(model)?;
+    let present = world.engine.list(world.project()).await?;
+    let count = |name: &str| present.iter().filter(|c| c.service == name && !c.oneoff).count() as u32;
+    let mut scales = wanted.clone();
+    for service in Model::from_file(&path)?.services() {
+        scales.entry(service.name.clone()).or_insert_with(|| count(&service.name));
+    }
+    let services: Vec<String> = wanted.keys().cloned().collect();
+    let current = world.layout().current();
+    let warnings = world.compose.create(world.project(), &current, &path, &scales, &services).await?;
+    for text in warnings {
+        world.progress.note(Step::StartingServices, Say::Warning { text });
+    }
+    Ok(())
+}
+
+/// Replaces the stopped containers of a service that cannot exist twice by `count` new ones of `model`.
+pub async fn replace(world: &World<'_>, model: &str, service: &ServicePlan, count: u32) -> Result<()> {
+    if service.inherits {
+        let path = world.work_file(model)?;
+        let current = world.layout().current();
+        world.compose.recreate(world.project(), &current, &path, &service.name).await?;
+        return Ok(());
+    }
+    for container in world.engine.list(world.project()).await? {
+        if container.service == service.name && !container.oneoff {
+            world.engine.stop(&container.id, grace(service)).await?;
+            world.engine.remove(&container.id).await?;
+        }
+    }
+    make(world, model, &BTreeMap::from([(service.name.clone(), count)])).await
 }
 
 fn beside(world: &World<'_>) -> Result<Vec<ServicePlan>> {
@@ -182,9 +212,7 @@ async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<St
             }
         }
     }
-    let model = world.work_file(OLD_MODEL)?;
-    let current = world.layout().current();
-    world.compose.recreate(world.project(), &current, &model, std::slice::from_ref(&service.name)).await?;
+    replace(world, OLD_MODEL, service, service.old.len() as u32).await?;
     let all = world.engine.list(world.project()).await?;
     Ok(all.into_iter().filter(|c| c.service == service.name && !c.oneoff).map(|c| c.id).collect())
 }

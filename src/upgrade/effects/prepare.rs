@@ -28,16 +28,13 @@ pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
     let name = name.rsplit('/').next().unwrap_or_default().to_owned();
     let request = FileRequest {
         locations,
-        name: name.clone(),
+        name,
         destination: folder.join(&package.file),
         expect: package.hash,
         size: package.size,
     };
-    world.progress.started(Step::DownloadingUpdate, Say::DownloadStarted { name: name.clone() });
     let fetched = fetcher.file(&request).await?;
-    world.learn(|facts| facts.bytes_downloaded += fetched.transferred)?;
-    world.progress.finished(Step::DownloadingUpdate, Say::DownloadFinished { name });
-    Ok(())
+    world.learn(|facts| facts.bytes_downloaded += fetched.transferred)
 }
 
 /// The bundle a fetched package is, or was converted into.

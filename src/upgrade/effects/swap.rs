@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::containers::{check_created, extra, grace, mark_touched, now_ms, stop_old};
+use super::containers::{check_created, extra, grace, mark_touched, now_ms, replace, stop_old};
 use crate::docker::Stable;
 use crate::fault::Result;
 use crate::messages::Say;
@@ -72,10 +72,7 @@ fn created(world: &World<'_>, service: &ServicePlan) -> Vec<String> {
 async fn recreate(world: &mut World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
     let mut new = extra(world, service).await?;
     if check_created(service, &new).is_err() {
-        let model = world.work_file(NEW_MODEL)?;
-        let current = world.layout().current();
-        let names = std::slice::from_ref(&service.name);
-        world.compose.recreate(world.project(), &current, &model, names).await?;
+        replace(world, NEW_MODEL, service, service.replicas).await?;
         new = extra(world, service).await?;
         check_created(service, &new)?;
     }
