@@ -7,3 +7,4 @@ mod cli_terminal;
 mod layering;
 mod support;
 mod transfer;
+mod upgrade;
