@@ -113,7 +113,6 @@ impl Compose {
         current: &Path,
         model: &Path,
         scales: &BTreeMap<String, u32>,
-        services: &[String],
     ) -> Result<Vec<String>> {
         let mut arguments = self.with_model(project, current, model);
         // Not `up --no-start --no-deps`: Compose then drops `depends_on` before it hashes the service, and the next
@@ -122,7 +121,7 @@ impl Compose {
         for (service, scale) in scales {
             arguments.extend(["--scale".into(), format!("{service}={scale}").into()]);
         }
-        arguments.extend(services.iter().map(OsString::from));
+        // And no service is named: Compose would disable those that no named one depends on, and refuse their scale.
         Ok(warnings(&self.succeed(&arguments, current, project).await?))
     }
 

@@ -54,9 +54,8 @@ async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) ->
     for service in Model::from_file(&path)?.services() {
         scales.entry(service.name.clone()).or_insert_with(|| count(&service.name));
     }
-    let services: Vec<String> = wanted.keys().cloned().collect();
     let current = world.layout().current();
-    let warnings = world.compose.create(world.project(), &current, &path, &scales, &services).await?;
+    let warnings = world.compose.create(world.project(), &current, &path, &scales).await?;
     for text in warnings {
         world.progress.note(Step::StartingServices, Say::Warning { text });
     }
