@@ -163,7 +163,9 @@ impl Device {
 /// `docker compose` typed in a folder, as an administrator would; what it said.
 pub fn compose_in(folder: &std::path::Path, args: &[&str]) -> String {
     let mut command = Command::new("docker");
-    let output = command.arg("compose").args(args).current_dir(folder).output().unwrap();
+    // As `cd` does: Compose takes the name of the folder from there, and `current` is a link.
+    command.current_dir(folder).env("PWD", folder);
+    let output = command.arg("compose").args(args).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "docker compose {args:?}: {said}");
     said
