@@ -1,3 +1,6 @@
 //! Upgrades, from the publisher's folder to the running stack: the real binary, engine and Compose.
 
+mod failing;
 mod happy;
+mod moving_tag;
+mod patch;

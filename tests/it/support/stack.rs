@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub use device::{Container, Device, Ended};
+pub use device::{Device, Ended};
 
 /// A service that does nothing, for as long as it takes.
 pub const IDLE: &str = "command: [sleep, '100000']";
@@ -105,10 +105,10 @@ impl Stack {
     fn build_image(&self, name: &str) {
         let service = &self.services[name];
         let context = self.dir.path().join("image");
-        fs::write(context.join("own"), format!("{} {name} {}", self.project, service.build)).unwrap();
+        fs::write(context.join("own"), format!("build {}", service.build)).unwrap();
         let dockerfile = format!(
-            "FROM scratch\nCOPY bin /bin\nCOPY own /own\nSTOPSIGNAL SIGKILL\nCMD [\"sleep\",\"100000\"]\n{}",
-            service.dockerfile
+            "FROM scratch\nLABEL of={}\nCOPY bin /bin\nCOPY own /own\nSTOPSIGNAL SIGKILL\n{}",
+            self.project, service.dockerfile
         );
         fs::write(context.join("Dockerfile"), dockerfile).unwrap();
         docker(&["build", "-q", "-t", &self.image(name), context.to_str().unwrap()]);
@@ -164,6 +164,11 @@ impl Release<'_> {
         self
     }
 
+    /// The stack folder.
+    pub fn folder(&self) -> PathBuf {
+        self.stack.folder()
+    }
+
     /// A file of the stack folder.
     pub fn file(&mut self, path: &str, content: &str) -> &mut Self {
         let path = self.stack.folder().join(path);
@@ -203,11 +208,12 @@ impl Release<'_> {
         // A device gets its images from the bundle and from nowhere else.
         for (image, before) in self.built {
             let built = image_id(&image).unwrap();
-            match before {
-                Some(before) => docker(&["tag", &before, &image]),
-                None => docker(&["rmi", &image]),
+            let Some(before) = before else {
+                docker(&["rmi", &image]);
+                continue;
             };
-            if image_id(&built).is_some() && self.stack.services.is_empty() {
+            docker(&["tag", &before, &image]);
+            if docker(&["image", "inspect", "-f", "{{len .RepoTags}}", &built]) == "0" {
                 docker(&["rmi", &built]);
             }
         }

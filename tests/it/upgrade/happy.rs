@@ -43,7 +43,7 @@ fn only_the_changed_one_of_four_services_is_touched() {
         assert_eq!(same, container.service != "web", "{name}");
         assert!(container.running, "{name}");
     }
-    assert_eq!(device.sh("web", "cat /own"), format!("{project} web 2"));
+    assert_eq!(device.sh("web", "cat /own"), "build 2");
 
     let said = device.compose(&["up", "-d"]);
     assert_eq!(device.containers(), after, "an administrator's 'up -d' recreates nothing: {said}");
@@ -64,4 +64,40 @@ fn only_the_changed_one_of_four_services_is_touched() {
     assert_eq!(web["release"], "1.1.0");
     let db = status["services"].as_array().unwrap().iter().find(|service| service["name"] == "db").unwrap();
     assert_eq!(db["release"], "1.0.0", "its container was started with the files of the version before");
+}
+
+#[test]
+fn up_to_date_means_that_nothing_is_touched() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE);
+    });
+    let device = Device::init(&stack);
+    let before = device.containers();
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(
+        (&ended.outcome["strategy"], &ended.outcome["reason"]),
+        (&"none".into(), &"up_to_date".into())
+    );
+    assert_eq!(device.containers(), before);
+    for question in [&["check"][..], &["upgrade", "--check"]] {
+        let (code, answer) = device.ask(question);
+        assert_eq!((code, &answer["upgrade_available"]), (0, &false.into()), "{answer}");
+    }
+    stack.release("1.1.0", |r| {
+        r.rebuild("app");
+    });
+    for question in [&["check"][..], &["upgrade", "--check"]] {
+        let (code, answer) = device.ask(question);
+        assert_eq!((code, &answer["upgrade_available"]), (10, &true.into()), "{answer}");
+        assert_eq!((&answer["installed"], &answer["available"]), (&"1.0.0".into(), &"1.1.0".into()));
+    }
+    for question in [&["plan"][..], &["upgrade", "--dry-run"]] {
+        let (code, answer) = device.ask(question);
+        assert_eq!(code, 0, "{answer}");
+        assert_eq!((&answer["strategy"], &answer["to"]), (&"full".into(), &"1.1.0".into()));
+    }
+    assert_eq!(device.containers(), before, "asking touches nothing");
+    assert_eq!(device.version("current"), "1.0.0");
 }
