@@ -39,7 +39,7 @@ async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome>
     if let Some((folder, version)) = &options.adopt {
         return adopt::adopt(installation, &tools, folder, version, progress).await;
     }
-    if !tools.engine.list(&options.project).await?.is_empty() {
+    if !tools.engine.containers(&options.project).await?.is_empty() {
         return Err(Fault::new(Code::ProjectRunning, &options.project, "its containers are in the engine"));
     }
     progress.started(progress::Step::CheckingUpdates, Say::StrategyStarted);

@@ -1,4 +1,5 @@
 //! What the tests share.
 
+pub mod engine;
 pub mod http;
 pub mod stack;
