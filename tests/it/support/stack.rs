@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub use device::{Device, Ended};
+pub use device::{Device, Ended, compose_in, containers};
 
 /// A service that does nothing, for as long as it takes.
 pub const IDLE: &str = "command: [sleep, '100000']";
@@ -99,6 +99,12 @@ impl Stack {
         let mut release = Release { stack: self, version, patch_from: None, built: BTreeMap::new() };
         change(&mut release);
         release.publish();
+        self
+    }
+
+    /// Builds what `change` says into the engine and publishes nothing.
+    pub fn unpublished(&mut self, change: impl FnOnce(&mut Release<'_>)) -> &mut Self {
+        change(&mut Release { stack: self, version: "0.0.0", patch_from: None, built: BTreeMap::new() });
         self
     }
 

@@ -103,9 +103,9 @@ fn a_version_that_restarts_all_the_time_is_undone() {
 #[test]
 fn a_time_out_is_a_failure() {
     let (.., ended) = goes_back(|r| {
-        let slow = "healthcheck: {test: [CMD, sh, -c, exit 1], interval: 300ms, start_period: 60s}";
+        let slow = "healthcheck: {test: [CMD, sh, -c, exit 1], interval: 300ms, timeout: 1s, retries: 100}";
         r.service("app", &format!("{IDLE}\n{slow}"))
-            .toml("[health]\ntimeout_ms = 1500\nstability_ms = 300\n");
+            .toml("[health]\ntimeout_ms = 2000\nstability_ms = 300\n");
     });
     assert_eq!(ended.outcome["error"]["code"], "HEALTH_TIMEOUT");
 }
