@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::docker::{Container, Model, ReadyPolicy, State, Watched};
+use crate::docker::{Container, Model, ReadyPolicy, Service, State, Watched};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
@@ -51,8 +51,9 @@ async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) ->
     let present = world.engine.containers(world.project()).await?;
     let count = |name: &str| present.iter().filter(|c| c.service == name && !c.one_off).count() as u32;
     let mut scales = wanted.clone();
-    for service in Model::from_file(&path)?.services() {
-        scales.entry(service.name.clone()).or_insert_with(|| count(&service.name));
+    for name in with_dependencies(&Model::from_file(&path)?.services(), wanted.keys()) {
+        let present = count(&name);
+        scales.entry(name).or_insert(present);
     }
     let services: Vec<String> = wanted.keys().cloned().collect();
     let current = world.layout().current();
@@ -61,6 +62,19 @@ async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) ->
         world.progress.note(Step::StartingServices, Say::Warning { text });
     }
     Ok(())
+}
+
+/// `names` and all they depend on: the services Compose looks at when it is told to create `names`.
+fn with_dependencies<'a>(services: &[Service], names: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<String> = names.cloned().collect();
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            let service = services.iter().find(|service| service.name == name);
+            open.extend(service.into_iter().flat_map(|service| service.depends_on.clone()));
+        }
+    }
+    found
 }
 
 /// Replaces the stopped containers of a service that cannot exist twice by new ones of `model`, not started.
@@ -261,4 +275,23 @@ pub fn grace(service: &ServicePlan) -> Option<Duration> {
 pub fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compose_looks_at_a_service_and_all_below_it() {
+        let service = |name: &str, after: &[&str]| Service {
+            name: name.into(),
+            depends_on: after.iter().map(|name| (*name).to_owned()).collect(),
+            ..Service::default()
+        };
+        let services =
+            [service("web", &["api"]), service("api", &["db"]), service("db", &[]), service("job", &["db"])];
+        let wanted = ["web".to_owned()];
+        let found: Vec<String> = with_dependencies(&services, wanted.iter()).into_iter().collect();
+        assert_eq!(found, ["api", "db", "web"]);
+    }
 }
