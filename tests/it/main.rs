@@ -12,3 +12,4 @@ mod docker_images;
 mod layering;
 mod support;
 mod transfer;
+mod upgrade;

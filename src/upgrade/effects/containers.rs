@@ -55,7 +55,8 @@ async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) ->
         let present = count(&name);
         scales.entry(name).or_insert(present);
     }
-    let services: Vec<String> = wanted.keys().cloned().collect();
+    // All of them: Compose disables a service that neither is named nor depended on, and refuses its scale.
+    let services: Vec<String> = scales.keys().cloned().collect();
     let current = world.layout().current();
     let warnings = world.compose.create_beside(world.project(), &current, &path, &scales, &services).await?;
     for text in warnings {

@@ -107,20 +107,12 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
             world.engine.remove(id, false).await?;
         }
         let new = facts.created.get(&service.name).into_iter().flatten();
-        let mut usual: BTreeSet<String> = service.old.values().cloned().collect();
-        if service.action == Action::Recreate {
+        // Beside nothing, Compose has given the right names at once; they may be the release's own.
+        if matches!(service.action, Action::Recreate | Action::Add) {
             continue;
         }
-        let project = world.project();
-        usual.extend((1..=service.replicas).map(|number| format!("{project}-{}-{number}", service.name)));
-        let names = service.old.values().cloned().chain(usual).collect::<Vec<_>>();
-        let mut taken = BTreeSet::new();
-        for id in new {
-            let free = names.iter().find(|name| !taken.contains(*name));
-            if let Some(name) = free {
-                world.engine.rename(id, name).await?;
-                taken.insert(name.clone());
-            }
+        for (number, id) in (1..=service.replicas).zip(new) {
+            world.engine.rename(id, &format!("{}-{}-{number}", world.project(), service.name)).await?;
         }
     }
     Ok(())
