@@ -4,6 +4,7 @@ mod backup;
 mod bundle;
 mod cli;
 mod cli_terminal;
+mod crash;
 mod layering;
 mod support;
 mod transfer;

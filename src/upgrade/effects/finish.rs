@@ -13,7 +13,7 @@ use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
 use crate::release::{ReleaseInfo, Version};
-use crate::upgrade::plan::{Action, Kind};
+use crate::upgrade::plan::{Action, Kind, ServicePlan};
 use crate::upgrade::world::World;
 use crate::upgrade::{journal, pointers, releases};
 
@@ -106,22 +106,27 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
             world.engine.stop(id, grace(service)).await?;
             world.engine.remove(id).await?;
         }
-        let new = facts.created.get(&service.name).into_iter().flatten();
-        let mut usual: BTreeSet<String> = service.old.values().cloned().collect();
-        if service.action == Action::Recreate {
-            continue;
-        }
-        let project = world.project();
-        usual.extend((1..=service.replicas).map(|number| format!("{project}-{}-{number}", service.name)));
-        let names = service.old.values().cloned().chain(usual).collect::<Vec<_>>();
-        let mut taken = BTreeSet::new();
-        for id in new {
-            let free = names.iter().find(|name| !taken.contains(*name));
-            if let Some(name) = free {
-                world.engine.rename(id, name).await?;
-                taken.insert(name.clone());
-            }
-        }
+        give_usual_names(world, service, facts.created.get(&service.name).into_iter().flatten()).await?;
+    }
+    Ok(())
+}
+
+/// Containers that Compose numbered on from the old ones are numbered from 1 again; a name that the release
+/// gives (`container_name`) stays.
+async fn give_usual_names(
+    world: &World<'_>,
+    service: &ServicePlan,
+    new: impl Iterator<Item = &String>,
+) -> Result<()> {
+    let prefix = format!("{}-{}-", world.project(), service.name);
+    let present = world.engine.list(world.project()).await?;
+    let numbered = |id: &String| {
+        let container = present.iter().find(|container| container.id == *id);
+        let rest = container.and_then(|container| container.name.strip_prefix(&prefix));
+        rest.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    for (id, number) in new.filter(|id| numbered(id)).zip(1_u32..) {
+        world.engine.rename(id, &format!("{prefix}{number}")).await?;
     }
     Ok(())
 }
