@@ -105,8 +105,9 @@ impl Compose {
     }
 
     /// Creates containers of `services` until each has as many as `scales` says, beside those there are and
-    /// without starting any. `scales` must also name how many containers every other service of the model has,
-    /// old and new ones together, or Compose would take the surplus away. Gives back what Compose warned of.
+    /// without starting any. `scales` must also name how many containers every service has that these depend on,
+    /// old and new ones together, or Compose would take the surplus away; it refuses the names of all others. Gives
+    /// back what Compose warned of.
     pub async fn create(
         &self,
         project: &str,

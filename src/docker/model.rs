@@ -122,6 +122,18 @@ impl Model {
         &self.services
     }
 
+    /// `services` and all they need, which is what Compose looks at when it is given these.
+    pub fn with_dependencies<'a>(&'a self, services: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        let mut found: BTreeSet<&str> = services.into_iter().collect();
+        // Dependents come after what they need.
+        for service in self.services.iter().rev().filter(|service| !service.after.is_empty()) {
+            if found.contains(service.name.as_str()) {
+                found.extend(service.after.iter().map(String::as_str));
+            }
+        }
+        found
+    }
+
     /// The real name of the volume a Compose key stands for.
     pub fn volume_name(&self, key: &str) -> Option<&str> {
         self.raw.get("volumes")?.get(key)?.get("name")?.as_str()
@@ -396,6 +408,7 @@ mod tests {
         assert!(model.services()[0].one_shot && !model.services()[1].one_shot);
         assert_eq!(model.services()[2].restarts_with, ["z"]);
         assert_eq!(model.services()[3].attached_to, ["z"]);
+        assert_eq!(model.with_dependencies(["m"]).into_iter().collect::<Vec<_>>(), ["job", "m", "z"]);
     }
 
     #[test]

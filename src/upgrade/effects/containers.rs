@@ -45,14 +45,15 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has Compose create containers until each service in `wanted` has that many; all others keep what they have.
+/// Has Compose create containers until each service in `wanted` has that many; what they depend on keeps what it
+/// has, and Compose looks at nothing else.
 async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) -> Result<()> {
     let path = world.work_file(model)?;
     let present = world.engine.list(world.project()).await?;
     let count = |name: &str| present.iter().filter(|c| c.service == name && !c.oneoff).count() as u32;
     let mut scales = wanted.clone();
-    for service in Model::from_file(&path)?.services() {
-        scales.entry(service.name.clone()).or_insert_with(|| count(&service.name));
+    for name in Model::from_file(&path)?.with_dependencies(wanted.keys().map(String::as_str)) {
+        scales.entry(name.to_owned()).or_insert_with(|| count(name));
     }
     let services: Vec<String> = wanted.keys().cloned().collect();
     let current = world.layout().current();
@@ -214,7 +215,16 @@ async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<St
     }
     replace(world, OLD_MODEL, service, service.old.len() as u32).await?;
     let all = world.engine.list(world.project()).await?;
-    Ok(all.into_iter().filter(|c| c.service == service.name && !c.oneoff).map(|c| c.id).collect())
+    let ids: Vec<String> =
+        all.into_iter().filter(|c| c.service == service.name && !c.oneoff).map(|c| c.id).collect();
+    if let Some(from) = &world.plan.from {
+        let sql = "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)";
+        world.installation.store.with(|db| {
+            let mut record = db.prepare(sql)?;
+            ids.iter().try_for_each(|id| record.execute([id, &service.name, &from.to_string()]).map(drop))
+        })?;
+    }
+    Ok(ids)
 }
 
 /// Stops services before their data is touched.
