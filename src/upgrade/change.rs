@@ -42,6 +42,8 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Its final state.
     pub state: ChangeState,
+    /// What kind of change it was.
+    pub kind: Kind,
 }
 
 /// Begins a change with `plan`, whose second half is planned when the preparation is done; `restore` names the
@@ -226,7 +228,7 @@ fn end(
     if outcome.ok {
         world.progress.finished(step, Say::Completed { from, to });
     }
-    Ended { outcome, state }
+    Ended { outcome, state, kind: world.plan.kind }
 }
 
 fn outcome(
