@@ -1,6 +1,8 @@
 //! SIGKILL at every step of a change: the next run ends wholly on the new version or wholly on the old.
 
 mod forward;
+mod rollback;
+mod stopped;
 mod undo;
 
 use crate::support::tiny::{Done, Release, Tiny, docker, names_in};
@@ -149,8 +151,10 @@ impl Crash {
         let twice = [self.rows.as_slice(), self.rows.as_slice()].concat();
         assert_eq!(table.lines().collect::<Vec<_>>(), twice);
 
+        let current = tiny.root.join("current");
         let mut up = std::process::Command::new("docker");
-        let up = up.args(["compose", "up", "-d", "--remove-orphans"]).current_dir(tiny.root.join("current"));
+        // A shell that went there says so in PWD; without it Compose would resolve the link.
+        up.args(["compose", "up", "-d", "--remove-orphans"]).env("PWD", &current).current_dir(current);
         assert!(up.output().unwrap().status.success());
         assert_eq!(tiny.containers(), before, "Compose's own 'up' changes something");
     }

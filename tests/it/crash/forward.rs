@@ -57,15 +57,15 @@ fn while_services_are_swapped() {
     survives(&[
         "started:swap:db",
         "applied:swap:db",
-        "started:swap:web",
         "applied:swap:fixed",
+        "started:swap:web",
         "started:swap:extra",
         "applied:swap:extra",
         "started:swap:fixed",
-        "started:swap:extra",
         "applied:swap:web",
         "started:verify",
         "applied:verify",
+        "started:swap:extra",
         "started:commit",
     ]);
 }

@@ -23,8 +23,8 @@ fn at_every_step_in_one_upgrade() {
     let before = env();
     for step in [
         "swap:bad",
-        "swap:fixed",
         "swap:web",
+        "swap:fixed",
         "swap:db",
         "flip_current",
         "protect",
@@ -42,6 +42,10 @@ fn at_every_step_in_one_upgrade() {
     }
     let result = crash.tiny.client(&BAD).expect(20).json();
     assert_eq!(result["rolled_back_to"], "1.0.0", "{result:#}");
+    assert!(
+        result["error"]["message"].as_str().unwrap().contains("bad"),
+        "its first cause is lost: {result:#}"
+    );
     assert_eq!(env(), before, "the failed release's keys stayed in .env");
     crash.whole_after_undo("1.0.0");
     assert_eq!(crash.last()["state"], "rolled_back");

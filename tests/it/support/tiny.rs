@@ -39,6 +39,11 @@ impl Done {
         }
     }
 
+    /// Runs `command` to its end.
+    pub fn of(command: &mut Command) -> Self {
+        Self::new(command.output().unwrap())
+    }
+
     /// The document on stdout.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -142,28 +147,23 @@ impl Tiny {
 
     /// Packs a release and adds it to the source.
     pub fn publish(&self, release: &Release<'_>) {
-        let (stack, out) = self.build(release);
-        let publish =
-            client().args(["release", "publish"]).arg(&out).arg("--to").arg(&self.source).output().unwrap();
-        Done::new(publish).expect(0);
-        drop(std::fs::remove_dir_all(stack));
-    }
-
-    /// Packs a release; its stack folder and what was made.
-    pub fn build(&self, release: &Release<'_>) -> (PathBuf, PathBuf) {
         let stack = self.scratch.path().join(format!("stack-{}", release.version));
-        let out = self.scratch.path().join(format!("out-{}", release.version));
-        std::fs::create_dir_all(&stack).unwrap();
         let files = [("compose.yaml", release.compose.as_str()), ("release.toml", release.release_toml)];
         for (path, text) in files.iter().chain(release.files) {
             let path = stack.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, self.named(text)).unwrap();
         }
+        self.pack_with(&stack, release.version, &[]);
+    }
+
+    /// Packs a stack folder and adds it to the source, with these variables in the environment.
+    pub fn pack_with(&self, stack: &Path, version: &str, variables: &[(&str, &str)]) {
+        let out = self.scratch.path().join(format!("out-{version}"));
         let mut build = client();
-        build.args(["release", "build", "--version", release.version, "--stack"]).arg(&stack);
-        Done::new(build.arg("--out").arg(&out).output().unwrap()).expect(0);
-        (stack, out)
+        build.args(["release", "build", "--version", version, "--stack"]).arg(stack).arg("--out").arg(&out);
+        Done::of(build.envs(variables.iter().copied())).expect(0);
+        Done::of(client().args(["release", "publish"]).arg(&out).arg("--to").arg(&self.source)).expect(0);
     }
 
     /// `client … --root <root>`.
@@ -175,15 +175,14 @@ impl Tiny {
 
     /// Runs it with `--json`.
     pub fn client(&self, arguments: &[&str]) -> Done {
-        Done::new(self.command(arguments).arg("--json").output().unwrap())
+        Done::of(self.command(arguments).arg("--json"))
     }
 
     /// Runs it and has it killed at `point`.
     #[track_caller]
     pub fn killed(&self, point: &str, arguments: &[&str]) {
         let mut command = self.command(arguments);
-        let output = command.env("COMPOSE_UPGRADE_KILL_AT", point).output().unwrap();
-        let done = Done::new(output);
+        let done = Done::of(command.env("COMPOSE_UPGRADE_KILL_AT", point));
         assert_eq!(done.signal, Some(9), "it was not killed at {point}: {done:#?}");
     }
 
@@ -191,6 +190,25 @@ impl Tiny {
     pub fn init(&self) -> Done {
         let source = self.source.to_str().unwrap();
         self.client(&["init", "--project", &self.project, "--source", source]).expect(0)
+    }
+
+    /// The path, inside the source, of the bundle of `version`.
+    pub fn bundle(&self, version: &str) -> String {
+        let path = self.source.join(format!("manifest/{version}.json"));
+        let manifest: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let packages = manifest["packages"].as_object().unwrap().values();
+        let platforms =
+            manifest["platforms"].as_object().into_iter().flat_map(|platforms| platforms.values());
+        let url = packages.chain(platforms).find_map(|package| package["url"].as_str()).unwrap();
+        url.trim_start_matches("../").to_owned()
+    }
+
+    /// From now on releases come from `source`.
+    pub fn set_source(&self, source: &str) {
+        let path = self.root.join("client.toml");
+        let mut settings: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        settings.insert("source".into(), source.into());
+        std::fs::write(path, settings.to_string()).unwrap();
     }
 
     /// Begins a command whose output is read line by line.
