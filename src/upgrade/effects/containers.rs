@@ -45,18 +45,19 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has Compose create containers until each service in `wanted` has that many; all others keep what they have.
+/// Has Compose create containers until each service in `wanted` has that many; what they depend on keeps what it
+/// has, and Compose looks at nothing else.
 async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) -> Result<()> {
     let path = world.work_file(model)?;
     let present = world.engine.containers(world.project()).await?;
     let count = |name: &str| present.iter().filter(|c| c.service == name && !c.one_off).count() as u32;
     let mut scales = wanted.clone();
+    // Compose disables a service that neither is named nor depended on, and refuses its scale.
     for name in with_dependencies(&Model::from_file(&path)?.services(), wanted.keys()) {
         let present = count(&name);
         scales.entry(name).or_insert(present);
     }
-    // All of them: Compose disables a service that neither is named nor depended on, and refuses its scale.
-    let services: Vec<String> = scales.keys().cloned().collect();
+    let services: Vec<String> = wanted.keys().cloned().collect();
     let current = world.layout().current();
     let warnings = world.compose.create_beside(world.project(), &current, &path, &scales, &services).await?;
     for text in warnings {
@@ -222,7 +223,16 @@ async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<St
     }
     replace(world, OLD_MODEL, service).await?;
     let all = world.engine.containers(world.project()).await?;
-    Ok(all.into_iter().filter(|c| c.service == service.name && !c.one_off).map(|c| c.id).collect())
+    let ids: Vec<String> =
+        all.into_iter().filter(|c| c.service == service.name && !c.one_off).map(|c| c.id).collect();
+    if let Some(from) = &world.plan.from {
+        let sql = "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)";
+        world.installation.store.with(|db| {
+            let mut record = db.prepare(sql)?;
+            ids.iter().try_for_each(|id| record.execute([id, &service.name, &from.to_string()]).map(drop))
+        })?;
+    }
+    Ok(ids)
 }
 
 /// Stops services before their data is touched.
