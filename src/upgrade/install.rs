@@ -32,7 +32,11 @@ async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome>
     let tools = Tools::find().await?;
     let installation = prepare(options)?;
     let _lock = installation.lock("init")?;
-    change::finish(&installation, &tools, progress).await?;
+    if let Some(ended) = change::finish(&installation, &tools, progress).await?
+        && matches!(ended.kind, Kind::Install | Kind::Adopt)
+    {
+        return Ok(ended.outcome);
+    }
     if pointers::read(&installation.layout, Pointer::Current)?.is_some() {
         return Err(Fault::new(Code::AlreadyInitialised, installation.layout.root().display(), ""));
     }

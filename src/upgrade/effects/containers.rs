@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::docker::{Container, Model, ReadyPolicy, State, Watched};
+use crate::docker::{Container, Model, ReadyPolicy, Service, State, Watched};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
@@ -45,23 +45,38 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has Compose create containers until each service in `wanted` has that many; all others keep what they have.
+/// Has Compose create containers until each service in `wanted` has that many; what they depend on keeps what it
+/// has, and Compose looks at nothing else.
 async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) -> Result<()> {
     let path = world.work_file(model)?;
     let present = world.engine.containers(world.project()).await?;
     let count = |name: &str| present.iter().filter(|c| c.service == name && !c.one_off).count() as u32;
     let mut scales = wanted.clone();
-    for service in Model::from_file(&path)?.services() {
-        scales.entry(service.name.clone()).or_insert_with(|| count(&service.name));
+    // Compose disables a service that neither is named nor depended on, and refuses its scale.
+    for name in with_dependencies(&Model::from_file(&path)?.services(), wanted.keys()) {
+        let present = count(&name);
+        scales.entry(name).or_insert(present);
     }
-    // All of them: Compose disables a service that neither is named nor depended on, and refuses its scale.
-    let services: Vec<String> = scales.keys().cloned().collect();
+    let services: Vec<String> = wanted.keys().cloned().collect();
     let current = world.layout().current();
     let warnings = world.compose.create_beside(world.project(), &current, &path, &scales, &services).await?;
     for text in warnings {
         world.progress.note(Step::StartingServices, Say::Warning { text });
     }
     Ok(())
+}
+
+/// `names` and all they depend on: the services Compose looks at when it is told to create `names`.
+fn with_dependencies<'a>(services: &[Service], names: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<String> = names.cloned().collect();
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            let service = services.iter().find(|service| service.name == name);
+            open.extend(service.into_iter().flat_map(|service| service.depends_on.clone()));
+        }
+    }
+    found
 }
 
 /// Replaces the stopped containers of a service that cannot exist twice by new ones of `model`, not started.
@@ -208,7 +223,16 @@ async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<St
     }
     replace(world, OLD_MODEL, service).await?;
     let all = world.engine.containers(world.project()).await?;
-    Ok(all.into_iter().filter(|c| c.service == service.name && !c.one_off).map(|c| c.id).collect())
+    let ids: Vec<String> =
+        all.into_iter().filter(|c| c.service == service.name && !c.one_off).map(|c| c.id).collect();
+    if let Some(from) = &world.plan.from {
+        let sql = "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)";
+        world.installation.store.with(|db| {
+            let mut record = db.prepare(sql)?;
+            ids.iter().try_for_each(|id| record.execute([id, &service.name, &from.to_string()]).map(drop))
+        })?;
+    }
+    Ok(ids)
 }
 
 /// Stops services before their data is touched.
@@ -262,4 +286,23 @@ pub fn grace(service: &ServicePlan) -> Option<Duration> {
 pub fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compose_looks_at_a_service_and_all_below_it() {
+        let service = |name: &str, after: &[&str]| Service {
+            name: name.into(),
+            depends_on: after.iter().map(|name| (*name).to_owned()).collect(),
+            ..Service::default()
+        };
+        let services =
+            [service("web", &["api"]), service("api", &["db"]), service("db", &[]), service("job", &["db"])];
+        let wanted = ["web".to_owned()];
+        let found: Vec<String> = with_dependencies(&services, wanted.iter()).into_iter().collect();
+        assert_eq!(found, ["api", "db", "web"]);
+    }
 }
