@@ -19,15 +19,26 @@ pub fn carry(world: &mut World<'_>) -> Result<()> {
     let next = world.layout().release(&world.plan.to.to_string());
     let from = pointers::read(world.layout(), Pointer::Current)?;
     carry_env(world, &next)?;
-    let Some(from) = from.filter(|from| *from != world.plan.to) else {
+    let Some(from) = from else {
         return Ok(());
     };
-    let Some(former) = releases::info(world.layout(), &from)? else {
-        return Ok(());
+    // Where the same version is installed anew, its former folder lies beside.
+    let folder = match from == world.plan.to {
+        true => world.layout().releases().join(replaced_folder(&from, &world.id)),
+        false => world.layout().release(&from.to_string()),
     };
+    if !folder.join(releases::INFO).exists() {
+        return Ok(());
+    }
+    let former = releases::read_info(&folder)?;
     let target = world.target()?;
-    carry_config(world, &from, &former, &target)?;
-    keep_other_edits(world, &from, &former, &target)
+    carry_config(world, &folder, &former, &target)?;
+    keep_other_edits(world, &folder, &former, &target)
+}
+
+/// What the folder of a release is called when the change `id` has put another in its place.
+pub fn replaced_folder(version: &Version, id: &str) -> String {
+    format!(".{version}.old-{id}")
 }
 
 /// Puts `.env` back as it was, unless somebody has changed it since.
@@ -67,13 +78,7 @@ fn carry_env(world: &mut World<'_>, next: &Path) -> Result<()> {
     Ok(())
 }
 
-fn carry_config(
-    world: &mut World<'_>,
-    from: &Version,
-    former: &ReleaseInfo,
-    target: &ReleaseInfo,
-) -> Result<()> {
-    let old = world.layout().release(&from.to_string());
+fn carry_config(world: &mut World<'_>, old: &Path, former: &ReleaseInfo, target: &ReleaseInfo) -> Result<()> {
     let next = world.layout().release(&target.version.to_string());
     let paths: BTreeSet<&String> = former.config.iter().chain(&target.config).collect();
     for path in paths {
@@ -95,7 +100,7 @@ fn carry_config(
                 releases::replace_file(&next.join(path), &content)?;
                 world.progress.note(Step::ExtractingUpdate, Say::ConfigMerged { path: path.clone() });
             }
-            Carried::SetAside => set_aside(world, from, path, &own)?,
+            Carried::SetAside => set_aside(world, &former.version, path, &own)?,
         }
     }
     Ok(())
@@ -104,16 +109,15 @@ fn carry_config(
 /// Files that nobody declared as editable but that were edited all the same are never lost silently.
 fn keep_other_edits(
     world: &mut World<'_>,
-    from: &Version,
+    old: &Path,
     former: &ReleaseInfo,
     target: &ReleaseInfo,
 ) -> Result<()> {
-    let old = world.layout().release(&from.to_string());
     let mut ignore = releases::editable(former, &world.installation.settings);
     ignore.extend(target.config.iter().cloned());
-    for deviation in verify_release(&old, former, &ignore)? {
+    for deviation in verify_release(old, former, &ignore)? {
         if let Some(own) = read(&old.join(&deviation.path))? {
-            set_aside(world, from, &deviation.path, &own)?;
+            set_aside(world, &former.version, &deviation.path, &own)?;
         }
     }
     Ok(())

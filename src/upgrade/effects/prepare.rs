@@ -102,7 +102,7 @@ impl UnpackJob {
         if !reinstall {
             return Ok(None);
         }
-        let former = format!(".{}.old-{}", self.version, self.id);
+        let former = super::edits::replaced_folder(&self.version, &self.id);
         let place = releases.join(&former);
         fs::rename(&staging, &place).at(&place)?;
         Ok(Some(former))
