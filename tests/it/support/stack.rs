@@ -243,7 +243,15 @@ fn sweep(project: &str) {
             let _ = Command::new("docker").args(remove).args(found).output();
         }
     };
+    // A volume without a name that was carried over counts as named, and `rm -v` leaves it.
+    let mounts = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{println .Name}}{{end}}{{end}}";
+    let ids = Command::new("docker").args(["ps", "-aq", "--filter", &ours]).output().unwrap().stdout;
+    let ids = String::from_utf8_lossy(&ids).into_owned();
+    let mounted =
+        Command::new("docker").args(["inspect", "-f", mounts]).args(ids.split_whitespace()).output();
+    let mounted = String::from_utf8_lossy(&mounted.unwrap().stdout).into_owned();
     all(&["ps", "-aq", "--filter", &ours], &["rm", "-f", "-v"]);
+    let _ = Command::new("docker").args(["volume", "rm", "-f"]).args(mounted.split_whitespace()).output();
     all(&["network", "ls", "-q", "--filter", &ours], &["network", "rm"]);
     all(&["volume", "ls", "-q", "--filter", &ours], &["volume", "rm", "-f"]);
     for pattern in [format!("{project}-*"), format!("compose-upgrade.pin/{project}")] {

@@ -138,3 +138,25 @@ fn a_job_that_ends_well_is_fine_and_is_not_run_again() {
     assert_eq!(ended.code, 0, "{ended:#?}");
     assert_eq!(device.container("job"), job);
 }
+
+#[test]
+fn what_can_be_known_before_stops_nothing() {
+    let (mut stack, device) = installed();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    stack.release("1.1.0", |r| {
+        r.service("app", &format!("{IDLE}\nports: ['127.0.0.1:{port}:80']"));
+    });
+    let (belongings, before) = (device.belongings(), device.containers());
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, &ended.outcome["error"]["code"]), (1, &"PORT_TAKEN".into()), "{ended:#?}");
+    assert_eq!((device.belongings(), device.containers()), (belongings, before));
+    drop(taken);
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 0, "it was no fault of the version: {ended:#?}");
+
+    let lock = std::fs::File::open(device.path("state.lock")).unwrap();
+    lock.lock().unwrap();
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, &ended.outcome["ok"]), (30, &false.into()), "{ended:#?}");
+}

@@ -57,3 +57,26 @@ fn settings_and_edits_are_kept_merged_or_set_aside_and_never_lost() {
     );
     assert_eq!(device.sh("app", "echo $PORT"), "9090");
 }
+
+#[test]
+fn installing_the_same_version_anew_loses_no_edit() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE)
+            .file("app.conf", "shipped\n")
+            .toml("config = ['app.conf']\n[health]\nstability_ms = 300\n");
+    });
+    let device = Device::init(&stack);
+    let before = device.containers();
+    let compose = device.read("current/compose.yaml") + "# by hand\n";
+    device.write("current/compose.yaml", &compose);
+    device.write("current/app.conf", "mine\n");
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, &ended.outcome["reason"]), (0, &"corrupted".into()), "{ended:#?}");
+    assert_eq!(device.read("current/app.conf"), "mine\n");
+    assert!(!device.read("current/compose.yaml").contains("by hand"));
+    assert_eq!(device.read("shared/edits/1.0.0/compose.yaml"), compose);
+    assert!(ended.outcome["warnings"].to_string().contains("shared/edits/1.0.0/compose.yaml"));
+    assert_eq!(device.containers(), before, "a comment changes no service");
+    assert_eq!(device.upgrade(&[]).outcome["reason"], "up_to_date");
+}

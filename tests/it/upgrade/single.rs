@@ -97,3 +97,23 @@ fn a_volume_without_a_name_is_carried_over_and_back() {
     device.compose(&["up", "-d"]);
     assert_eq!(device.containers(), after, "an administrator's 'up -d' recreates nothing");
 }
+
+#[test]
+fn a_volume_that_only_the_image_declares_is_carried_over() {
+    let mut stack = Stack::new();
+    let name = format!("{}-own", stack.project());
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE).dockerfile("app", "VOLUME /scratch");
+        r.service("named", &format!("{IDLE}\ncontainer_name: {name}"));
+    });
+    let device = Device::init(&stack);
+    device.sh("app", "echo one > /scratch/row");
+    stack.release("1.1.0", |r| {
+        r.rebuild("app").service("named", IDLE);
+    });
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(device.sh("app", "cat /own /scratch/row"), "build 2one");
+    let usual = ["app", "named"].map(|service| format!("{}-{service}-1", stack.project()));
+    assert_eq!(device.containers().into_keys().collect::<Vec<_>>(), usual);
+}

@@ -24,7 +24,6 @@ pub struct Ended {
     pub outcome: Value,
     /// The lines before.
     pub events: Vec<Value>,
-    pub stderr: String,
 }
 
 /// A container as the engine tells it.
@@ -77,11 +76,11 @@ impl Device {
     pub fn run(&self, args: &[&str]) -> Ended {
         let output = self.client(&[args, &["--progress", "json"]].concat());
         let stdout = String::from_utf8(output.stdout).unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
         let parsed = stdout.lines().map(|line| serde_json::from_str(line).expect(line));
         let mut events: Vec<Value> = parsed.collect();
         let outcome = events.pop().unwrap_or_else(|| panic!("{args:?} said nothing: {stderr}"));
-        Ended { code: output.status.code().unwrap(), outcome, events, stderr }
+        Ended { code: output.status.code().unwrap(), outcome, events }
     }
 
     /// Runs a command that answers, with its exit code.
