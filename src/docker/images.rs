@@ -71,8 +71,11 @@ impl Engine {
         let (broken, mut cause) = tokio::sync::mpsc::unbounded_channel();
         let body = bridge::stream_of(archive, seen).inspect(move |item| {
             if let Err(error) = item {
-                // The engine only sees a body that was cut off; the reason is ours.
-                let _ = broken.send(error.to_string());
+                // The engine only sees a body that was cut off; the reason is ours. Who no longer listens has
+                // given the load up.
+                let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>());
+                let again = fault.map(|fault| Fault::new(fault.code(), fault.object(), fault.detail()));
+                let _ = broken.send(again.ok_or_else(|| error.to_string()));
             }
         });
         let options = ImportImageOptionsBuilder::default().build();
@@ -85,8 +88,11 @@ impl Engine {
             }
         }
         if let Some(engine_s) = complaint {
-            let ours = cause.try_recv().ok();
-            return Err(Fault::new(Code::ImageLoadFailed, names(), ours.unwrap_or(engine_s)));
+            return Err(match cause.try_recv() {
+                Ok(Ok(ours)) => ours,
+                Ok(Err(ours)) => Fault::new(Code::ImageLoadFailed, names(), ours),
+                Err(_) => Fault::new(Code::ImageLoadFailed, names(), engine_s),
+            });
         }
         for image in expected {
             if self.find(image).await?.is_none() {

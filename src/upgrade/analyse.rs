@@ -258,7 +258,8 @@ pub async fn check_ports(world: &World<'_>) -> Result<()> {
     let stops = |name: &str| change.services.iter().any(|s| s.name == name && s.action != Action::Unchanged);
     let mut freed = BTreeSet::new();
     for container in world.engine.list(world.project()).await? {
-        if stops(&container.service) {
+        // The new containers publish the same ports, but hold none yet.
+        if container.is_running() && stops(&container.service) {
             freed.extend(container.published.iter().map(|port| (port.number, port.protocol.clone())));
         }
     }
