@@ -20,6 +20,9 @@ impl Engine {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(image.id),
             Err(error) if status(&error) == Some(404) => Ok(None),
+            // The containerd store shows an image whose blobs are not all there without its layers; no container
+            // can be made from it, and another load completes it.
+            Err(bollard::errors::Error::JsonDataError { .. }) => Ok(None),
             Err(error) => Err(failed(reference, error)),
         }
     }
