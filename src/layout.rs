@@ -97,6 +97,11 @@ impl Layout {
 
     /// `work/<upgrade id>/`: what one change needs while it runs (compiled Compose models, saved files).
     pub fn work(&self, upgrade_id: &str) -> PathBuf {
-        self.root.join("work").join(upgrade_id)
+        self.all_work().join(upgrade_id)
+    }
+
+    /// `work/`: of the change under way, and left over from those that were given up.
+    pub fn all_work(&self) -> PathBuf {
+        self.root.join("work")
     }
 }

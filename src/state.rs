@@ -79,6 +79,13 @@ pub fn fault(path: &Path, error: rusqlite::Error) -> Fault {
         Some(ErrorCode::DiskFull) => Code::DiskFull,
         Some(ErrorCode::ReadOnly) => Code::DiskReadOnly,
         Some(ErrorCode::PermissionDenied) => Code::PermissionDenied,
+        // SQLite does not say why; the system does.
+        Some(ErrorCode::CannotOpen) => {
+            return match std::fs::OpenOptions::new().append(true).open(path) {
+                Err(refused) => Fault::io(path, refused),
+                Ok(_) => Fault::from_error(Code::StateInvalid, path.display(), error),
+            };
+        }
         _ => Code::StateInvalid,
     };
     Fault::from_error(code, path.display(), error)

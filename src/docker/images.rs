@@ -129,8 +129,12 @@ impl Engine {
     }
 
     pub(super) async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInspect>> {
-        unless_absent(self.docker.inspect_image(reference).await)
-            .map_err(|error| self.fault(reference, error))
+        match self.docker.inspect_image(reference).await {
+            // The containerd store shows an image whose blobs are not all there without its layers; no container
+            // can be made from it, and another load completes it.
+            Err(bollard::errors::Error::JsonDataError { .. }) => Ok(None),
+            found => unless_absent(found).map_err(|error| self.fault(reference, error)),
+        }
     }
 
     /// Whether any container, running or not, was created from exactly this image.

@@ -294,7 +294,10 @@ pub async fn check_ports(world: &World<'_>) -> Result<()> {
     let mut freed = BTreeSet::new();
     let old_path = world.work_file(OLD_MODEL)?;
     if old_path.is_file() {
-        for service in Model::from_file(&old_path)?.services().iter().filter(|service| stops(&service.name)) {
+        // Only a container that runs holds a port.
+        let holds = |name: &str| change.services.iter().any(|s| s.name == name && !s.was_running.is_empty());
+        let old = Model::from_file(&old_path)?.services();
+        for service in old.iter().filter(|service| stops(&service.name) && holds(&service.name)) {
             freed.extend(service.published().into_iter().map(|port| (port.number, port.protocol)));
         }
     }

@@ -11,6 +11,7 @@ use super::resolve;
 use super::runner::Runner;
 use super::step::Step;
 use super::world::World;
+use crate::backup::BackupManager;
 use crate::docker::{Compose, Engine};
 use crate::exit::{self, Disposition};
 use crate::fault::{Code, Fault, Result};
@@ -81,6 +82,8 @@ pub async fn finish(
 ) -> Result<Option<Ended>> {
     let journal = Journal::new(installation.store.clone());
     data::thaw(installation, &tools.engine).await?;
+    // A backup whose process was killed is not running any more.
+    BackupManager::new(installation.store.clone(), installation.layout.backups()).reconcile()?;
     let Some(change) = journal.unfinished()? else {
         return Ok(None);
     };

@@ -120,7 +120,7 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
 
 /// Removes what is no longer needed: work files, old releases with their pins and bundles, old backups.
 pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
-    remove_folder(&world.layout().work(&world.id))?;
+    remove_folder(&world.layout().all_work())?;
     let in_use = folders_in_use(world).await?;
     let living: BTreeSet<Version> = in_use.iter().filter_map(|folder| folder.parse().ok()).collect();
     let keep = world.installation.settings.keep.releases;

@@ -26,7 +26,12 @@ pub async fn load(world: &mut World<'_>, file: Option<&str>) -> Result<()> {
     }
     world.progress.started(Step::LoadingImages, Say::ImagesStarted { count: missing.len() });
     if !missing.is_empty() {
-        load_missing(world, file, &missing).await?;
+        match load_missing(world, file, &missing).await {
+            // The containerd store may throw a layer away that it just got, when another image with the same
+            // layer is removed meanwhile.
+            Err(fault) if fault.code() == Code::ImageWrong => load_missing(world, file, &missing).await?,
+            other => other?,
+        }
     }
     for image in &info.images {
         let id = engine_id(world, image).await?;

@@ -19,19 +19,22 @@ fn a_manifest_that_is_wrong_changes_nothing() {
         ("cut short", good.to_string()[..100].to_owned()),
         ("a list", "[]".to_owned()),
         ("a version of another type", with("version", json!(1.2))),
-        ("a version that does not parse", with("version", json!("one.two"))),
         ("packages of another type", with("packages", json!(["x"]))),
         ("a schema of the future", with("schema", json!(99))),
     ] {
         let done = bad.refused_for(&manifest, 1, "MANIFEST_INVALID");
         assert!(done.message().contains("manifest.json"), "{what}: {done:?}");
     }
+    let done = bad.refused_for(with("version", json!("one.two")), 1, "VERSION_INVALID");
+    assert!(done.message().contains("one.two") && done.message().contains("manifest.json"), "{done:?}");
     let done = bad.refused_for(with("release_notes", json!("x".repeat(1 << 20))), 1, "MANIFEST_TOO_LARGE");
     assert!(done.message().contains("1 MiB"), "{done:?}");
 
     let mut foreign = good.clone();
+    let package = packages(&mut foreign)[0].clone();
     foreign["packages"] = json!({});
-    foreign["platforms"] = json!({});
+    let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
+    foreign["platforms"] = json!({ other: package });
     bad.refused_for(foreign.to_string(), 1, "NO_PACKAGE");
 }
 
