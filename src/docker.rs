@@ -1,21 +1,31 @@
-//! The engine and Compose: bollard for everything that changes the running stack, the Compose command as the
-//! only interpreter of Compose files.
+//! The Docker adapter: Compose compiles, the engine's API acts.
+//!
+//! [`Compose`] runs the `docker compose` command line, which alone interprets Compose files, and gives a
+//! [`Model`]: data about services, volumes and networks. [`Engine`] speaks the engine's API and does
+//! everything that changes the running stack: images, containers, health, probes, volumes. Nothing here
+//! knows of releases on disk, plans or journals.
 
 mod bridge;
 mod compose;
 mod containers;
 mod engine;
+mod failure;
 mod health;
 mod images;
+mod load;
 mod model;
 mod ports;
 mod probes;
-mod storage;
+mod project;
+mod settle;
+mod volumes;
 
-pub use compose::Compose;
-pub use containers::Container;
-pub use engine::Engine;
-pub use health::Stable;
-pub use model::{Changed, HostMount, Model, ModelService};
+pub use bridge::StreamReader;
+pub use compose::{Compiled, Compose};
+pub use containers::{Container, Health, Mount, MountKind, State};
+pub use engine::{Engine, endpoint};
+pub use health::{ReadyPolicy, Watched};
+pub use images::ImageFacts;
+pub use model::{Model, Resource, Service, ServiceMount, SingleReason, network_changes, volume_changes};
 pub use ports::Published;
-pub use storage::Volume;
+pub use volumes::Volume;

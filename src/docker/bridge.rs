@@ -1,83 +1,151 @@
-//! Between blocking readers and async streams, with a bounded number of chunks in flight.
+//! Async streams as blocking readers, and blocking readers as async streams, with bounded memory.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
-const CHUNK: usize = 128 * 1024;
-const IN_FLIGHT: usize = 8;
+/// Pieces under way between the two sides; with [`PIECE`], what a bridge may hold in memory.
+const PIECES: usize = 8;
+/// Bytes read at once from a blocking reader.
+const PIECE: usize = 128 * 1024;
+/// A request that moves nothing for this long is taken to hang.
+const STALL: Duration = Duration::from_secs(600);
 
-/// Reads `reader` on a blocking thread; a read error ends the stream with it.
-pub fn stream_of(
-    mut reader: impl Read + Send + 'static,
-    mut seen: impl FnMut(u64) + Send + 'static,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-    tokio::task::spawn_blocking(move || {
-        loop {
-            let mut buffer = BytesMut::zeroed(CHUNK);
-            let item = match reader.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(count) => {
-                    seen(count as u64);
-                    buffer.truncate(count);
-                    Ok(buffer.freeze())
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-            };
-            let failed = item.is_err();
-            // The receiver is gone when the request has ended; there is nobody left to tell.
-            if sender.blocking_send(item).is_err() || failed {
-                return;
-            }
-        }
-    });
-    futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|item| (item, receiver))
-    })
-}
-
-/// A blocking reader over `stream`; to be read off the async runtime.
-pub fn reader_of<E>(
-    stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
-) -> impl Read + Send + 'static
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-    tokio::spawn(async move {
-        let mut stream = std::pin::pin!(stream);
-        while let Some(item) = stream.next().await {
-            let item = item.map_err(io::Error::other);
-            let failed = item.is_err();
-            if sender.send(item).await.is_err() || failed {
-                return;
-            }
-        }
-    });
-    ChannelReader { receiver, rest: Bytes::new() }
-}
-
-struct ChannelReader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
+/// A byte stream of the engine, to be read by blocking code: inside `spawn_blocking` or on a thread of its
+/// own, never on the async runtime's threads, where reading panics instead of deadlocking.
+pub struct StreamReader {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
     rest: Bytes,
 }
 
-impl Read for ChannelReader {
+impl StreamReader {
+    /// Moves `stream` from a task; dropping the reader ends that task.
+    pub(super) fn new<E>(stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let (sender, pieces) = mpsc::channel(PIECES);
+        tokio::spawn(async move {
+            let mut stream = std::pin::pin!(stream);
+            while let Some(piece) = stream.next().await {
+                let failed = piece.is_err();
+                if sender.send(piece.map_err(io::Error::other)).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Self { pieces, rest: Bytes::new() }
+    }
+
+    /// Waits for the first piece, so that a request that is refused fails at once with its own error.
+    pub(super) async fn primed<E>(
+        mut stream: impl Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
+    ) -> Result<Self, E>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let first = stream.next().await.transpose()?.unwrap_or_default();
+        let mut reader = Self::new(stream);
+        reader.rest = first;
+        Ok(reader)
+    }
+}
+
+impl Read for StreamReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         while self.rest.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(item) => self.rest = item?,
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.rest = piece?,
                 None => return Ok(0),
             }
         }
-        let count = self.rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.rest.split_to(count));
+        let count = buffer.len().min(self.rest.len());
+        self.rest.copy_to_slice(&mut buffer[..count]);
         Ok(count)
     }
+}
+
+/// What is known of a blocking reader while the engine takes what it gives.
+#[derive(Clone, Default)]
+pub(super) struct Feed {
+    pulse: Arc<AtomicU64>,
+    broken: Arc<OnceLock<String>>,
+}
+
+impl Feed {
+    /// Why the reader failed, if it did: the cause to tell, where the engine only knows of a broken request.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+
+    /// Something moved.
+    pub(super) fn beat(&self) {
+        self.pulse.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Runs a request fed by the reader for as long as anything moves; `None` when nothing did for [`STALL`].
+    /// How long it may take in all depends on sizes and disks that nobody knows.
+    pub(super) async fn watch<F: Future>(&self, request: F) -> Option<F::Output> {
+        let mut request = std::pin::pin!(request);
+        let mut seen = self.pulse.load(Ordering::Relaxed);
+        loop {
+            match tokio::time::timeout(STALL, &mut request).await {
+                Ok(output) => return Some(output),
+                Err(_) => {
+                    let now = self.pulse.load(Ordering::Relaxed);
+                    if now == seen {
+                        return None;
+                    }
+                    seen = now;
+                }
+            }
+        }
+    }
+}
+
+/// A blocking reader as a stream; it is read on a blocking thread, which ends when the stream is dropped.
+pub(super) fn stream_of(
+    mut reader: impl Read + Send + 'static,
+    mut moved: impl FnMut(u64) + Send + 'static,
+) -> (impl Stream<Item = io::Result<Bytes>> + Send + 'static, Feed) {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    let feed = Feed::default();
+    let teller = feed.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    if sender.blocking_send(Ok(Bytes::copy_from_slice(&buffer[..count]))).is_err() {
+                        return;
+                    }
+                    teller.beat();
+                    moved(count as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Set before it is sent: whoever sees the request fail finds the cause here. It is the only
+                    // setter, and nobody listening is as good as having been told.
+                    teller.broken.get_or_init(|| error.to_string());
+                    sender.blocking_send(Err(error)).ok();
+                    return;
+                }
+            }
+        }
+    });
+    let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    });
+    (stream, feed)
 }
 
 #[cfg(test)]
@@ -85,27 +153,34 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_goes_over_comes_back() {
-        let data: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
-        let stream = stream_of(io::Cursor::new(data.clone()), |_| {});
-        let mut reader = reader_of(stream);
-        let read = tokio::task::spawn_blocking(move || {
-            let mut all = Vec::new();
-            reader.read_to_end(&mut all).map(|_| all)
+    async fn bytes_survive_both_directions_and_are_counted() {
+        let data: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+        let counted = Arc::new(AtomicU64::new(0));
+        let counter = counted.clone();
+        let (stream, _) = stream_of(io::Cursor::new(data.clone()), move |count| {
+            counter.fetch_add(count, Ordering::SeqCst);
         });
-        assert!(read.await.unwrap().unwrap() == data);
+        let mut reader = StreamReader::new(stream);
+        let back = tokio::task::spawn_blocking(move || {
+            let mut back = Vec::new();
+            reader.read_to_end(&mut back).map(|_| back)
+        });
+        assert_eq!(back.await.unwrap().unwrap(), data);
+        assert_eq!(counted.load(Ordering::SeqCst), 1_000_000);
     }
 
     #[tokio::test]
-    async fn an_error_arrives_as_an_error() {
+    async fn an_error_on_one_side_is_one_on_the_other() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other("bad blob"))
+                Err(io::Error::other("broken"))
             }
         }
-        let items: Vec<_> = stream_of(Broken, |_| {}).collect().await;
-        assert_eq!(items.len(), 1);
-        assert_eq!(items[0].as_ref().unwrap_err().to_string(), "bad blob");
+        let (stream, feed) = stream_of(Broken, |_| ());
+        let mut reader = StreamReader::new(stream);
+        let read = tokio::task::spawn_blocking(move || reader.read(&mut [0; 8]).unwrap_err().to_string());
+        assert_eq!(read.await.unwrap(), "broken");
+        assert_eq!(feed.broken(), Some("broken"));
     }
 }

@@ -1,230 +1,199 @@
-//! The Compose command. Arguments are arrays, standard input is empty (it must never answer a question), and
-//! variables of our own environment that would redirect it do not reach it.
+//! The `docker compose` command line: the only interpreter of Compose files.
+
+mod argv;
+mod complaint;
+mod process;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::Path;
-use std::process::{Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tokio::process::Command;
+use self::argv::Project;
+use self::process::Program;
+use super::Model;
+use crate::fault::{Code, Fault, IoContext, Result};
 
-use super::model::Model;
-use crate::fault::{Code, Fault, Result};
+/// Reading and resolving files is quick.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+/// Creating containers may wait for a busy disk; recreating also stops one, which has its own grace period.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Variables that would make Compose read other files or another project than it is told to.
-const REDIRECTING: [&str; 4] =
-    ["COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_ENV_FILES", "COMPOSE_PATH_SEPARATOR"];
+/// What a compilation gives.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The resolved stack.
+    pub model: Model,
+    /// What Compose warned of.
+    pub warnings: Vec<String>,
+}
 
-/// Compose v2, as the plugin of `docker` or by itself.
+/// Compose v2 on this machine; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Compose {
-    program: Vec<&'static str>,
+    program: Program,
     version: String,
 }
 
 impl Compose {
-    /// Finds `docker compose`, or `docker-compose` of version 2 or later.
+    /// Looks for `docker compose`, then `docker-compose`, of version 2 or later.
     pub async fn find() -> Result<Self> {
-        let mut seen = Vec::new();
-        for program in [vec!["docker", "compose"], vec!["docker-compose"]] {
-            let candidate = Self { program: program.clone(), version: String::new() };
-            match candidate.run(&["version".into(), "--short".into()], &std::env::temp_dir()).await {
-                Ok(output) if output.status.success() => {
-                    let version =
-                        String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('v').to_owned();
-                    let major: u32 =
-                        version.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
-                    if major >= 2 {
-                        return Ok(Self { program, version });
-                    }
-                    seen.push(format!("'{}' is version {version}", program.join(" ")));
-                }
-                Ok(output) => seen.push(format!("'{}': {}", program.join(" "), complaint(&output))),
-                Err(fault) => seen.push(format!("'{}': {}", program.join(" "), fault.detail())),
-            }
-        }
-        Err(Fault::new(Code::ComposeMissing, "docker compose", seen.join("; ")))
+        Self::find_among(&[&["docker", "compose"], &["docker-compose"]]).await
     }
 
-    /// Its version, such as `2.26.1`.
+    async fn find_among(candidates: &[&[&str]]) -> Result<Self> {
+        let mut tried = Vec::new();
+        for words in candidates {
+            let program = Program::new(words);
+            match program.version().await {
+                Ok(version) if argv::is_v2(&version) => return Ok(Self { program, version }),
+                Ok(version) => tried.push(format!("'{program}' is version {version}")),
+                Err(cause) => tried.push(format!("'{program}': {cause}")),
+            }
+        }
+        Err(Fault::new(Code::ComposeMissing, "docker compose", tried.join("; ")))
+    }
+
+    /// Its version.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Compiles the Compose files of `folder` into a model whose paths are those of `published_as`, the
-    /// constant project directory under which the files will be used.
+    /// Resolves the Compose files `files` (relative to the absolute `dir`; none: Compose's default names) as if `dir` were
+    /// `published_as`: paths into `dir` become paths into `published_as`, because `dir` is one release and
+    /// `published_as` the place where a release lives when it runs.
     pub async fn compile(
         &self,
         project: &str,
-        folder: &Path,
+        dir: &Path,
         files: &[String],
         published_as: &Path,
-    ) -> Result<Model> {
-        let mut arguments = self.project(project, folder);
-        for file in files {
-            arguments.extend(["-f".into(), folder.join(file).into_os_string()]);
+    ) -> Result<Compiled> {
+        let project = Project { name: project, dir };
+        let object = dir.display().to_string();
+        let args = project.compile(files);
+        let done = self.program.run(&object, &args, dir, READ_TIMEOUT).await?;
+        if !done.success {
+            return Err(complaint::of_config(&object, &done.stderr));
         }
-        arguments.extend(["config".into(), "--format".into(), "json".into()]);
-        let output = self.run(&arguments, folder).await?;
-        if !output.status.success() {
-            return Err(unresolved(folder, &output));
-        }
-        Model::compiled(&output.stdout, folder, published_as)
+        let mut model = Model::from_json(&done.stdout, &object)?;
+        model.publish(dir, published_as);
+        Ok(Compiled { model, warnings: complaint::warnings(&done.stderr) })
     }
 
-    /// The whole model of a stack folder as JSON, with the services of every profile, for packing it.
-    pub async fn compile_all(&self, folder: &Path, files: &[String]) -> Result<serde_json::Value> {
-        let mut arguments: Vec<OsString> =
-            ["--ansi", "never", "--profile", "*", "--project-directory"].iter().map(OsString::from).collect();
-        arguments.push(folder.into());
-        for file in files {
-            arguments.extend(["-f".into(), folder.join(file).into_os_string()]);
+    /// The resolved document of a stack that is to be packed: the services of every profile.
+    pub async fn compile_all(&self, dir: &Path, files: &[String]) -> Result<serde_json::Value> {
+        let object = dir.display().to_string();
+        let args = Project { name: "", dir }.compile_all(files);
+        let done = self.program.run(&object, &args, dir, READ_TIMEOUT).await?;
+        if !done.success {
+            return Err(complaint::of_config(&object, &done.stderr));
         }
-        arguments.extend(["config".into(), "--format".into(), "json".into()]);
-        let output = self.run(&arguments, folder).await?;
-        if !output.status.success() {
-            return Err(unresolved(folder, &output));
-        }
-        serde_json::from_slice(&output.stdout)
-            .map_err(|error| Fault::from_error(Code::ComposeInvalid, folder.display(), error))
+        Ok(Model::from_json(&done.stdout, &object)?.document().clone())
     }
 
-    /// Compose's hash of every service of the model in the file `model`: the label its containers will carry.
+    /// The config hash of every service: the label `docker compose up` in `current_dir` would give, except for
+    /// services that are tied to others (see [`Compose::hashes_tied`]).
+    ///
+    /// Asked of the compiled model, because `config --hash` over the files themselves gives another hash than
+    /// `up` where a service uses `env_file`.
     pub async fn hashes(
         &self,
         project: &str,
-        current: &Path,
+        current_dir: &Path,
         model: &Path,
     ) -> Result<BTreeMap<String, String>> {
-        let mut arguments = self.with_model(project, current, model);
-        arguments.extend(["config".into(), "--hash".into(), "*".into()]);
-        let output = self.succeed(&arguments, current, project).await?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        Ok(pairs.map(|(service, hash)| (service.to_owned(), hash.trim().to_owned())).collect())
+        let args = Project { name: project, dir: current_dir }.hashes(model);
+        let object = model.display().to_string();
+        let done = self.program.run(&object, &args, parent(model), READ_TIMEOUT).await?;
+        if !done.success {
+            return Err(complaint::of_config(&object, &done.stderr));
+        }
+        argv::read_hashes(&String::from_utf8_lossy(&done.stdout)).ok_or_else(|| {
+            Fault::new(Code::ComposeFailed, object, "the answer to 'config --hash' cannot be read")
+        })
     }
 
-    /// Creates containers of `services` until each has as many as `scales` says, beside those there are and
-    /// without starting any. `scales` must also name how many containers every other service of the model has,
-    /// old and new ones together, or Compose would take the surplus away. Gives back what Compose warned of.
-    pub async fn create(
+    /// The config hashes with `ties`, which maps services to the IDs of their containers: `up` turns
+    /// `network_mode: service:x` (and `pid`, `ipc`) into `container:<id>` before it computes the hash, so the
+    /// hash of such a service is another one for each container of `x`.
+    pub async fn hashes_tied(
         &self,
         project: &str,
-        current: &Path,
+        current_dir: &Path,
+        model: &Path,
+        ties: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>> {
+        let tied = Model::from_file(model)?.tied(ties);
+        let file = tempfile_beside(model);
+        tied.to_file(&file)?;
+        let hashes = self.hashes(project, current_dir, &file).await;
+        std::fs::remove_file(&file).at(&file)?;
+        hashes
+    }
+
+    /// Creates containers until each service of `services` has as many as `scales` says, touching none that is
+    /// there and starting none. Gives Compose's warnings.
+    ///
+    /// Compose also looks at the services they depend on: it creates those that are missing, and **removes**
+    /// containers beyond the scale. So `scales` must name every service that has more containers than
+    /// replicas, whether in `services` or not, and all services should be created in one call.
+    pub async fn create_beside(
+        &self,
+        project: &str,
+        current_dir: &Path,
         model: &Path,
         scales: &BTreeMap<String, u32>,
         services: &[String],
     ) -> Result<Vec<String>> {
-        let mut arguments = self.with_model(project, current, model);
-        // Not `up --no-start --no-deps`: Compose then drops `depends_on` before it hashes the service, and the next
-        // `docker compose up` would recreate the container.
-        arguments.extend(["create", "--no-recreate", "--no-build", "--pull", "never"].map(OsString::from));
-        for (service, scale) in scales {
-            arguments.extend(["--scale".into(), format!("{service}={scale}").into()]);
-        }
-        arguments.extend(services.iter().map(OsString::from));
-        Ok(warnings(&self.succeed(&arguments, current, project).await?))
+        let args = Project { name: project, dir: current_dir }.create_beside(model, scales, services);
+        self.act(&args, model, services).await
     }
 
-    /// Compose's own recreate of one service: the old container is stopped and removed, the new one takes its
-    /// anonymous volumes and its name. Nothing is started. Where the service has `depends_on`, the next
-    /// `docker compose up` recreates it once more (see [`create`](Self::create)).
+    /// Replaces the containers of `services` by new ones, not started, carrying anonymous volumes over;
+    /// all other services are left alone. Gives Compose's warnings.
+    ///
+    /// Only `--no-deps` leaves dependencies alone, and with it some versions of Compose write a config hash that
+    /// the next `up` does not recognise: [`Engine::settle_recreated`](super::Engine::settle_recreated) mends that
+    /// and must follow.
     pub async fn recreate(
         &self,
         project: &str,
-        current: &Path,
+        current_dir: &Path,
         model: &Path,
-        service: &str,
+        services: &[String],
     ) -> Result<Vec<String>> {
-        let mut arguments = self.with_model(project, current, model);
-        arguments.extend(
-            ["up", "--no-start", "--no-deps", "--force-recreate", "--no-build", "--pull", "never", service]
-                .map(OsString::from),
-        );
-        Ok(warnings(&self.succeed(&arguments, current, project).await?))
+        let args = Project { name: project, dir: current_dir }.recreate(model, services);
+        self.act(&args, model, services).await
     }
 
-    fn with_model(&self, project: &str, current: &Path, model: &Path) -> Vec<OsString> {
-        let mut arguments = self.project(project, current);
-        arguments.extend(["-f".into(), model.into()]);
-        arguments
-    }
-
-    fn project(&self, project: &str, folder: &Path) -> Vec<OsString> {
-        ["--ansi", "never", "-p", project, "--project-directory"]
-            .iter()
-            .map(OsString::from)
-            .chain([folder.into()])
-            .collect()
-    }
-
-    async fn succeed(&self, arguments: &[OsString], folder: &Path, project: &str) -> Result<Output> {
-        let output = self.run(arguments, folder).await?;
-        if output.status.success() {
-            return Ok(output);
+    async fn act(&self, args: &[String], model: &Path, services: &[String]) -> Result<Vec<String>> {
+        let object = services.join(", ");
+        let done = self.program.run(&object, args, parent(model), CREATE_TIMEOUT).await?;
+        if done.success {
+            Ok(complaint::warnings(&done.stderr))
+        } else {
+            Err(complaint::of_act(&object, &done.stderr))
         }
-        Err(Fault::new(Code::ComposeFailed, project, complaint(&output)))
-    }
-
-    async fn run(&self, arguments: &[OsString], folder: &Path) -> Result<Output> {
-        let mut command = Command::new(self.program[0]);
-        command.args(&self.program[1..]).args(arguments);
-        for variable in REDIRECTING {
-            command.env_remove(variable);
-        }
-        command.env("COMPOSE_MENU", "false").stdin(Stdio::null()).kill_on_drop(true);
-        if folder.is_dir() {
-            command.current_dir(folder);
-        }
-        let shown = self.program.join(" ");
-        command.output().await.map_err(|error| Fault::from_error(Code::ComposeMissing, shown, error))
     }
 }
 
-/// Compose could not make a model of the files in `folder`.
-fn unresolved(folder: &Path, output: &Output) -> Fault {
-    let cause = complaint(output);
-    let unset = cause.contains("required variable") || cause.contains("is missing a value");
-    let code = if unset { Code::VariableUnset } else { Code::ComposeInvalid };
-    Fault::new(code, folder.display(), cause)
+/// A name of its own, because several hashes may be asked for at once.
+fn tempfile_beside(model: &Path) -> PathBuf {
+    model.with_extension(format!("{}.json", uuid::Uuid::now_v7().simple()))
 }
 
-/// What Compose says went wrong, without its progress lines.
-fn complaint(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let telling: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("time=") && !is_progress(line))
-        .collect();
-    if telling.is_empty() { format!("it ended with {}", output.status) } else { telling.join("; ") }
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
-/// What Compose warned of.
-fn warnings(output: &Output) -> Vec<String> {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let lines = text.lines().filter(|line| line.contains("level=warning"));
-    lines
-        .filter_map(|line| Some(line.split_once("msg=")?.1.trim_matches('"').replace("\\\"", "\"")))
-        .collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Such as `Container shop-web-2  Created`.
-fn is_progress(line: &str) -> bool {
-    let kinds = ["Container ", "Network ", "Volume ", "Image "];
-    let ends = [
-        "Creating",
-        "Created",
-        "Running",
-        "Recreate",
-        "Recreated",
-        "Starting",
-        "Started",
-        "Waiting",
-        "Stopping",
-        "Stopped",
-        "Removing",
-        "Removed",
-    ];
-    kinds.iter().any(|kind| line.starts_with(kind)) && ends.iter().any(|end| line.ends_with(end))
+    #[tokio::test]
+    async fn an_absent_compose_is_named() {
+        let fault = Compose::find_among(&[&["no-such-docker-anywhere", "compose"]]).await.unwrap_err();
+        assert_eq!(fault.code(), Code::ComposeMissing);
+        assert!(fault.detail().contains("no-such-docker-anywhere compose"), "{fault}");
+    }
 }

@@ -1,205 +1,193 @@
-//! The containers of a Compose project, and what is done to them. Every operation may be repeated.
+//! The containers of a project and what can be done to them. Every act may be repeated without harm.
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod acts;
+mod read;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RenameContainerOptionsBuilder, StopContainerOptionsBuilder,
-};
-use futures_util::StreamExt;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
-use super::engine::{Engine, failed, status};
-use super::ports::{self, Published};
-use crate::fault::{Code, Fault, Result};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use futures_util::{StreamExt, TryStreamExt};
 
-const PROJECT: &str = "com.docker.compose.project";
+pub(super) use self::acts::tail_of;
+pub(super) use self::read::{CONFIG_HASH, health, run_state};
+use super::Engine;
+use super::failure::unless_absent;
+use crate::fault::Result;
+
+/// Inspections under way at once.
+const PARALLEL: usize = 8;
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)] // the engine's own names
+pub enum State {
+    #[default]
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+}
+
+/// What a container's healthcheck says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// It has no healthcheck.
+    #[default]
+    None,
+    /// Not answered yet.
+    Starting,
+    /// Answers well.
+    Healthy,
+    /// Answers badly.
+    Unhealthy,
+}
+
+/// The kind of a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountKind {
+    /// A host path.
+    Bind,
+    /// A volume.
+    Volume,
+    /// Anything else.
+    Other,
+}
+
+/// A mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Its kind.
+    pub kind: MountKind,
+    /// The volume's name.
+    pub name: Option<String>,
+    /// The path on the host.
+    pub source: String,
+    /// The path in the container.
+    pub destination: String,
+    /// Whether the container may write to it.
+    pub writable: bool,
+}
 
 /// A container of a Compose project.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Container {
-    /// Its ID.
+    /// The engine's ID.
     pub id: String,
-    /// Its name, without the leading slash.
+    /// Its name, without a leading slash.
     pub name: String,
-    /// The Compose service.
+    /// The service it belongs to.
     pub service: String,
     /// Its number within the service.
     pub number: u32,
     /// Made by `docker compose run`.
-    pub oneoff: bool,
-    /// The engine's ID of its image.
+    pub one_off: bool,
+    /// The engine's ID of the image it was created from.
     pub image_id: String,
-    /// Compose's hash of the configuration it was made from.
+    /// The hash of the service definition it was created from.
     pub config_hash: String,
-    /// `created`, `running`, `paused`, `restarting`, `exited`, `dead`.
-    pub state: String,
-    /// `starting`, `healthy`, `unhealthy`; none without a healthcheck.
-    pub health: Option<String>,
-    /// The code it ended with, where it has ended.
-    pub exit_code: Option<i64>,
-    /// The named volumes it mounts.
-    pub volumes: Vec<String>,
-    /// The paths of the machine it mounts.
-    pub host_paths: Vec<String>,
-    /// The ports of the machine it holds or would hold.
-    pub published: Vec<Published>,
-    /// The folder of the Compose project it was made from.
-    pub working_dir: String,
+    /// The project directory it was created in.
+    pub working_dir: Option<PathBuf>,
+    /// The Compose files it was created from.
+    pub config_files: Vec<PathBuf>,
+    /// What it is doing.
+    pub state: State,
+    /// What its healthcheck says.
+    pub health: Health,
+    /// The exit code of its last run.
+    pub exit_code: i64,
+    /// How often the engine restarted it.
+    pub restart_count: i64,
+    /// When it was started last; the engine's text.
+    pub started_at: String,
+    /// When it was created; the engine's text.
+    pub created_at: String,
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its mounts.
+    pub mounts: Vec<Mount>,
 }
 
 impl Container {
     /// Whether its processes are there (a paused one's are).
     pub fn is_running(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+        matches!(self.state, State::Running | State::Paused | State::Restarting)
+    }
+
+    /// Whether it mounts the volume called `name`.
+    pub fn mounts_volume(&self, name: &str) -> bool {
+        self.mounts.iter().any(|mount| mount.kind == MountKind::Volume && mount.name.as_deref() == Some(name))
+    }
+
+    /// The paths of the host it mounts.
+    pub fn host_paths(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter(|mount| mount.kind == MountKind::Bind).map(|mount| mount.source.as_str())
+    }
+}
+
+impl State {
+    /// The engine's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Health {
+    /// The engine's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
     }
 }
 
 impl Engine {
-    /// All containers of `project`, in whatever state, by service and number.
-    pub async fn list(&self, project: &str) -> Result<Vec<Container>> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{PROJECT}={project}")])]);
+    /// All containers of a project, running or not, ordered by service and number.
+    pub async fn containers(&self, project: &str) -> Result<Vec<Container>> {
+        let filters = HashMap::from([("label", vec![format!("{}={project}", read::PROJECT)])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let summaries = self.docker.list_containers(Some(options)).await.map_err(|e| failed(project, e))?;
-        let mut containers = Vec::new();
-        for summary in summaries {
-            let Some(id) = summary.id.clone() else { continue };
-            match self
-                .docker
-                .inspect_container(&id, None::<bollard::query_parameters::InspectContainerOptions>)
-                .await
-            {
-                Ok(details) => containers.push(container(id, summary, details)),
-                // Removed between the list and the look.
-                Err(error) if status(&error) == Some(404) => {}
-                Err(error) => return Err(failed(&id, error)),
-            }
-        }
-        containers.sort_by(|a, b| (&a.service, a.number, &a.id).cmp(&(&b.service, b.number, &b.id)));
+        let list =
+            self.docker.list_containers(Some(options)).await.map_err(|error| self.fault(project, error))?;
+        let ids = list.into_iter().filter_map(|summary| summary.id);
+        // One that is gone by the time it is looked at is not there.
+        let found = futures_util::stream::iter(ids)
+            .map(|id| async move { self.container(&id).await })
+            .buffer_unordered(PARALLEL);
+        let mut containers: Vec<Container> =
+            found.try_filter_map(|one| async { Ok(one) }).try_collect().await?;
+        containers.sort_by(|a, b| {
+            (&a.service, a.number, &a.created_at).cmp(&(&b.service, b.number, &b.created_at))
+        });
         Ok(containers)
     }
 
-    /// Stops a container, killing it after `grace` (the container's own default where none).
-    pub async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<()> {
-        let mut options = StopContainerOptionsBuilder::default();
-        if let Some(grace) = grace {
-            options = options.t(grace.as_secs_f64().ceil() as i32);
+    /// One container, by ID or name; `None` where it is gone.
+    pub async fn container(&self, id: &str) -> Result<Option<Container>> {
+        let found = unless_absent(self.docker.inspect_container(id, None::<InspectContainerOptions>).await);
+        Ok(found.map_err(|error| self.fault(id, error))?.map(read::container))
+    }
+
+    /// What to call a container in a message: its service, else its name.
+    pub(super) async fn name_of(&self, id: &str) -> String {
+        match self.container(id).await {
+            Ok(Some(container)) if !container.service.is_empty() => container.service,
+            Ok(Some(container)) => container.name,
+            // This only words another error; the ID will do.
+            _ => id.to_owned(),
         }
-        // A frozen process cannot react to the signal and would only die at the end of the grace.
-        self.unpause(id).await?;
-        ended(id, self.docker.stop_container(id, Some(options.build())).await)
-    }
-
-    /// Starts a container. A port that somebody else holds has its own code.
-    pub async fn start(&self, id: &str) -> Result<()> {
-        let options = None::<bollard::query_parameters::StartContainerOptions>;
-        match self.docker.start_container(id, options).await {
-            Ok(()) => Ok(()),
-            Err(error) if status(&error) == Some(304) => Ok(()),
-            Err(error) => {
-                let text = error.to_string();
-                let taken =
-                    text.contains("port is already allocated") || text.contains("address already in use");
-                let code = if taken { Code::PortTaken } else { Code::ContainerFailed };
-                Err(Fault::from_error(code, self.name_of(id).await, error))
-            }
-        }
-    }
-
-    /// Freezes a container's processes.
-    pub async fn pause(&self, id: &str) -> Result<()> {
-        match self.docker.pause_container(id).await {
-            Err(error) if error.to_string().contains("already paused") => Ok(()),
-            other => other.map_err(|error| failed(id, error)),
-        }
-    }
-
-    /// Lets a container's processes go on.
-    pub async fn unpause(&self, id: &str) -> Result<()> {
-        match self.docker.unpause_container(id).await {
-            // Not paused, or gone.
-            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
-            Err(error) if error.to_string().contains("is not paused") => Ok(()),
-            other => other.map_err(|error| failed(id, error)),
-        }
-    }
-
-    /// Gives a container the name `name`.
-    pub async fn rename(&self, id: &str, name: &str) -> Result<()> {
-        if self.name_of(id).await == name {
-            return Ok(());
-        }
-        let options = RenameContainerOptionsBuilder::default().name(name).build();
-        self.docker.rename_container(id, options).await.map_err(|error| failed(name, error))
-    }
-
-    /// Removes a stopped container; its volumes stay.
-    pub async fn remove(&self, id: &str) -> Result<()> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).build();
-        match self.docker.remove_container(id, Some(options)).await {
-            Err(error) if error.to_string().contains("is already in progress") => Ok(()),
-            other => ended(id, other),
-        }
-    }
-
-    /// The last lines a container wrote, for error messages; empty where there are none to be had.
-    pub async fn last_lines(&self, id: &str, count: usize) -> String {
-        let tail = count.to_string();
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail).build();
-        let mut stream = Box::pin(self.docker.logs(id, Some(options)));
-        let mut lines = Vec::new();
-        while let Some(Ok(line)) = stream.next().await {
-            lines.push(String::from_utf8_lossy(&line.into_bytes()).trim_end().to_owned());
-        }
-        lines.join("; ")
-    }
-
-    /// The container's name, or its ID where it cannot be asked.
-    pub async fn name_of(&self, id: &str) -> String {
-        let options = None::<bollard::query_parameters::InspectContainerOptions>;
-        let name = self.docker.inspect_container(id, options).await.ok().and_then(|details| details.name);
-        name.map_or_else(|| id.to_owned(), |name| name.trim_start_matches('/').to_owned())
-    }
-}
-
-/// The result of ending something that may have ended or gone already.
-fn ended(id: &str, result: std::result::Result<(), bollard::errors::Error>) -> Result<()> {
-    match result {
-        Err(error) if matches!(status(&error), Some(304 | 404)) => Ok(()),
-        other => other.map_err(|error| failed(id, error)),
-    }
-}
-
-fn container(id: String, summary: ContainerSummary, details: ContainerInspectResponse) -> Container {
-    let labels = summary.labels.unwrap_or_default();
-    let label = |name: &str| labels.get(&format!("com.docker.compose.{name}")).cloned().unwrap_or_default();
-    let state = details.state.unwrap_or_default();
-    let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
-    let status = state.status.map(|status| status.to_string()).unwrap_or_default();
-    let mut volumes = Vec::new();
-    let mut host_paths = Vec::new();
-    for mount in details.mounts.unwrap_or_default() {
-        match (mount.name, mount.source) {
-            (Some(name), _) if !name.is_empty() => volumes.push(name),
-            (_, Some(source)) => host_paths.push(source),
-            _ => {}
-        }
-    }
-    Container {
-        name: details.name.unwrap_or_default().trim_start_matches('/').to_owned(),
-        service: label("service"),
-        number: label("container-number").parse().unwrap_or(0),
-        oneoff: label("oneoff") == "True",
-        image_id: details.image.unwrap_or_default(),
-        config_hash: label("config-hash"),
-        exit_code: matches!(status.as_str(), "exited" | "dead").then_some(state.exit_code).flatten(),
-        state: status,
-        health: health.filter(|health| !health.is_empty() && health != "none"),
-        volumes,
-        host_paths,
-        published: details.host_config.map(|host| ports::of_container(&host)).unwrap_or_default(),
-        working_dir: label("project.working_dir"),
-        id,
     }
 }

@@ -1,226 +1,147 @@
-//! Readiness and stability, from the engine's own events and states. A time-out is never a success.
+//! Waiting until containers are ready, and proving that they stay so.
+//!
+//! The engine is asked, never guessed: its events wake the watcher, a look at the container decides, and a slow
+//! poll stands behind in case an event was lost. What a look means is decided in [`verdict`], without I/O.
 
-use std::collections::HashMap;
+mod early;
+mod verdict;
+mod view;
+mod wake;
+
 use std::time::Duration;
 
-use bollard::models::ContainerState;
-use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
 use futures_util::future::try_join_all;
-use futures_util::{Stream, StreamExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
-use super::engine::{Engine, failed, status};
+use self::verdict::{Finding, Verdict, first_ready, within_window};
+use self::view::View;
+use self::wake::Wake;
+use super::Engine;
 use crate::fault::{Code, Fault, Result};
 
-/// Looked at this often in any case, should the event stream miss something.
-const LOOK: Duration = Duration::from_millis(500);
-/// Lines of a container's log that go into an error.
-const LINES: usize = 5;
+/// Lines of a container's log in a message.
+const LOG_LINES: u32 = 10;
 
-/// A container that must be and stay well.
-#[derive(Debug, Clone)]
-pub struct Stable {
-    /// Its Compose service, for messages.
-    pub service: String,
-    /// Its ID.
-    pub id: String,
-    /// Its name, for messages.
-    pub name: String,
-    /// The engine's ID of the image it must run.
-    pub image_id: Option<String>,
+/// What it takes for a service to count as ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyPolicy {
+    /// It must be ready within this time from when the waiting began.
+    pub timeout: Duration,
+    /// It must keep running (and, with a healthcheck, healthy) this long.
+    pub stability: Duration,
     /// It runs once and must exit 0.
     pub one_shot: bool,
-    /// How long it must stay well.
-    pub window: Duration,
-    /// Until when it must be well at all.
-    pub timeout: Duration,
+    /// Engine IDs of the planned image, one of which must run; empty: any.
+    pub image_ids: Vec<String>,
 }
 
-/// What a container's state says.
+/// A container to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Reading {
-    /// Healthy, running without a healthcheck, or ended well as it should.
-    Well,
-    /// Not yet.
-    Waiting(&'static str),
-    /// It will not become well by itself.
-    Bad(Code, String),
-}
-
-/// Reads a state. `one_shot` containers are well when they have exited 0.
-fn read(state: &ContainerState, one_shot: bool) -> Reading {
-    let status = state.status.map(|status| status.to_string()).unwrap_or_default();
-    let code = state.exit_code.unwrap_or_default();
-    match (status.as_str(), one_shot) {
-        ("exited" | "dead", true) if code == 0 => Reading::Well,
-        ("exited" | "dead", _) => Reading::Bad(Code::Exited, format!("it ended with exit code {code}")),
-        ("restarting", _) => Reading::Bad(Code::Exited, format!("it restarts after exit code {code}")),
-        ("running", true) => Reading::Waiting("running"),
-        ("running", false) => match health(state).as_str() {
-            "" | "none" | "healthy" => Reading::Well,
-            "unhealthy" => Reading::Bad(Code::Unhealthy, last_check(state)),
-            _ => Reading::Waiting("starting"),
-        },
-        ("paused", _) => Reading::Waiting("paused"),
-        _ => Reading::Waiting("not started"),
-    }
-}
-
-fn health(state: &ContainerState) -> String {
-    let status = state.health.as_ref().and_then(|health| health.status);
-    status.map(|status| status.to_string()).unwrap_or_default()
-}
-
-/// What the last healthcheck printed.
-fn last_check(state: &ContainerState) -> String {
-    let log = state.health.as_ref().and_then(|health| health.log.as_ref());
-    let last = log.and_then(|log| log.last());
-    let output = last.and_then(|check| check.output.as_deref()).unwrap_or_default().trim();
-    let code = last.and_then(|check| check.exit_code).unwrap_or_default();
-    let shown: String = output.chars().take(300).collect();
-    format!("its healthcheck ends with {code} ({shown})")
+pub struct Watched {
+    /// The service, for messages.
+    pub service: String,
+    /// The engine's ID of the container.
+    pub container: String,
+    /// What is asked of it.
+    pub policy: ReadyPolicy,
 }
 
 impl Engine {
     /// Waits until a started container is ready for the first time: healthy, or running where it has no
-    /// healthcheck, or ended with 0 where it runs once. The time-out counts from now.
-    pub async fn wait_first_ready(&self, id: &str, timeout: Duration, one_shot: bool) -> Result<()> {
-        let deadline = Instant::now() + timeout;
-        let mut events = self.events_of(id);
-        loop {
-            let (state, _) = self.look(id).await?;
-            match read(&state, one_shot) {
-                Reading::Well => return Ok(()),
-                Reading::Bad(code, cause) => return Err(self.complaint(id, code, &cause).await),
-                Reading::Waiting(what) => {
-                    if Instant::now() >= deadline {
-                        let cause =
-                            format!("still {what} after {} s; {}", timeout.as_secs_f32(), last_check(&state));
-                        return Err(self.complaint(id, Code::HealthTimeout, &cause).await);
-                    }
+    /// healthcheck, or ended with 0 where it runs once. Gives the time it took. A time-out is a failure.
+    ///
+    /// The engine first asks a healthcheck when its interval is over, often 30 s. So the check's own command is
+    /// also run here, and a container that passes it counts as ready for what is to follow;
+    /// [`verify_stable`](Self::verify_stable) still wants the engine's word.
+    pub async fn wait_ready(&self, watched: &Watched) -> Result<Duration> {
+        let began = Instant::now();
+        tokio::select! {
+            ready = self.until_ready(watched) => ready.map(drop)?,
+            () = self.passes_own_check(&watched.container) => {
+                // It also has to run the planned image; the look itself judges that.
+                if let Verdict::Failed(finding) =
+                    first_ready(self.view(&watched.container).await?.as_ref(), &watched.policy)
+                {
+                    return Err(self.explain(watched, finding, None).await);
                 }
             }
-            next_look(&mut events, deadline).await;
         }
+        Ok(began.elapsed())
     }
 
-    /// Verifies all of `containers` at once: each must become well in time, and then stay well, the same process
-    /// of the planned image, for its whole window.
-    pub async fn verify_stable(&self, containers: &[Stable]) -> Result<()> {
-        try_join_all(containers.iter().map(|container| self.verify_one(container))).await.map(drop)
+    /// Watches all containers at once over their stability windows: each must be ready, must not end or be
+    /// restarted, and a healthcheck must stay good, all through the window and at its end.
+    ///
+    /// A check that fails at the end of the window does not yet make a container unhealthy in the engine's eyes;
+    /// the watch then goes on until the engine has decided, for at most the policy's time-out.
+    pub async fn verify_stable(&self, watched: &[Watched]) -> Result<()> {
+        let first = try_join_all(watched.iter().map(|one| self.until_ready(one))).await?;
+        let windows = watched.iter().zip(first).filter(|(one, _)| !one.policy.one_shot);
+        try_join_all(windows.map(|(one, first)| self.watch_window(one, first))).await?;
+        Ok(())
     }
 
-    async fn verify_one(&self, wanted: &Stable) -> Result<()> {
-        let mut events = self.events_of(&wanted.id);
-        self.wait_first_ready(&wanted.id, wanted.timeout, wanted.one_shot).await?;
-        let (first, image) = self.look(&wanted.id).await?;
-        if let Some(planned) = wanted.image_id.as_ref().filter(|planned| **planned != image) {
-            let cause = format!("{} runs {image} instead of {planned}", wanted.name);
-            return Err(Fault::new(Code::ImageWrong, &wanted.service, cause));
-        }
-        if wanted.one_shot {
-            return Ok(());
-        }
-        let end = Instant::now() + wanted.window;
+    /// How the container looked when it was ready.
+    async fn until_ready(&self, watched: &Watched) -> Result<Option<View>> {
+        let began = Instant::now();
+        let mut timeout = watched.policy.timeout;
+        let mut wake = Wake::on(self, &watched.container);
         loop {
-            let (state, _) = self.look(&wanted.id).await?;
-            if state.started_at != first.started_at {
-                let cause = "it was restarted while it was watched";
-                return Err(self.complaint(&wanted.id, Code::Exited, cause).await);
-            }
-            match read(&state, false) {
-                Reading::Well => {}
-                Reading::Bad(code, cause) => return Err(self.complaint(&wanted.id, code, &cause).await),
-                Reading::Waiting(what) => {
-                    let cause = format!("it was ready and is {what} again");
-                    return Err(self.complaint(&wanted.id, Code::Unhealthy, &cause).await);
+            let late = Instant::now() >= began + timeout;
+            let view = self.view(&watched.container).await?;
+            // A healthcheck that the engine asks every 30 s cannot have passed before.
+            timeout = timeout.max(view.as_ref().map_or(Duration::ZERO, |view| view.first_answer));
+            let deadline = began + timeout;
+            match first_ready(view.as_ref(), &watched.policy) {
+                Verdict::Good => return Ok(view),
+                Verdict::Failed(finding) => return Err(self.explain(watched, finding, view).await),
+                Verdict::Wait(why) if late => {
+                    let finding = why.timed_out(timeout);
+                    return Err(self.explain(watched, finding, view).await);
+                }
+                // When the time runs out meanwhile, one more look decides.
+                Verdict::Wait(_) => {
+                    timeout_at(deadline, wake.next()).await.ok();
                 }
             }
-            if Instant::now() >= end {
-                return Ok(());
-            }
-            next_look(&mut events, end).await;
         }
     }
 
-    async fn look(&self, id: &str) -> Result<(ContainerState, String)> {
-        match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
-            Ok(details) => Ok((details.state.unwrap_or_default(), details.image.unwrap_or_default())),
-            Err(error) if status(&error) == Some(404) => {
-                Err(Fault::new(Code::Exited, id, "its container was removed"))
-            }
-            Err(error) => Err(failed(id, error)),
-        }
-    }
-
-    async fn complaint(&self, id: &str, code: Code, cause: &str) -> Fault {
-        let lines = self.last_lines(id, LINES).await;
-        let lines =
-            if lines.is_empty() { "it wrote no log".to_owned() } else { format!("its log ends: {lines}") };
-        Fault::new(code, self.name_of(id).await, format!("{cause}; {lines}"))
-    }
-
-    fn events_of(&self, id: &str) -> impl Stream<Item = ()> + Send + Unpin + use<> {
-        let filters = HashMap::from([("container".to_owned(), vec![id.to_owned()])]);
-        let options = EventsOptionsBuilder::default().filters(&filters).build();
-        Box::pin(self.docker.events(Some(options)).map(drop))
-    }
-}
-
-/// Until something happened to the container, or it is time to look anyway.
-async fn next_look(events: &mut (impl Stream<Item = ()> + Unpin), deadline: Instant) {
-    let until = deadline.min(Instant::now() + LOOK);
-    tokio::select! {
-        happened = events.next() => {
-            // A stream that has ended (the engine restarts) would make this spin.
-            if happened.is_none() {
-                sleep_until(until).await;
+    async fn watch_window(&self, watched: &Watched, first: Option<View>) -> Result<()> {
+        let mut wake = Wake::on(self, &watched.container);
+        let window_end = Instant::now() + watched.policy.stability;
+        let deadline = window_end + watched.policy.timeout;
+        loop {
+            // Taken before the look, which therefore shows the state at the end of the window or after it.
+            let now = Instant::now();
+            let view = self.view(&watched.container).await?;
+            match within_window(first.as_ref(), view.as_ref(), &watched.policy) {
+                Verdict::Failed(finding) => return Err(self.explain(watched, finding, view).await),
+                Verdict::Good if now >= window_end => return Ok(()),
+                Verdict::Wait(why) if now >= deadline => {
+                    let finding = why.timed_out(watched.policy.stability + watched.policy.timeout);
+                    return Err(self.explain(watched, finding, view).await);
+                }
+                Verdict::Good | Verdict::Wait(_) => {
+                    let until = if now >= window_end { deadline } else { window_end };
+                    timeout_at(until, wake.next()).await.ok();
+                }
             }
         }
-        () = sleep_until(until) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bollard::models::{ContainerStateStatusEnum as Status, Health, HealthStatusEnum};
-
-    use super::*;
-
-    fn state(status: Status, code: i64, health: Option<HealthStatusEnum>) -> ContainerState {
-        ContainerState {
-            status: Some(status),
-            exit_code: Some(code),
-            health: health.map(|status| Health { status: Some(status), ..Health::default() }),
-            ..ContainerState::default()
-        }
     }
 
-    #[test]
-    fn every_state_is_read_as_documented() {
-        let well = Reading::Well;
-        let cases = [
-            (state(Status::RUNNING, 0, None), false, well.clone()),
-            (state(Status::RUNNING, 0, Some(HealthStatusEnum::HEALTHY)), false, well.clone()),
-            (
-                state(Status::RUNNING, 0, Some(HealthStatusEnum::STARTING)),
-                false,
-                Reading::Waiting("starting"),
-            ),
-            (state(Status::RUNNING, 0, None), true, Reading::Waiting("running")),
-            (state(Status::EXITED, 0, None), true, well),
-            (state(Status::CREATED, 0, None), false, Reading::Waiting("not started")),
-        ];
-        for (state, one_shot, expected) in cases {
-            assert_eq!(read(&state, one_shot), expected, "{state:?}");
+    /// The fault with all that helps to find the cause: the last check's output and the end of the log.
+    async fn explain(&self, watched: &Watched, finding: Finding, view: Option<View>) -> Fault {
+        let mut detail = finding.cause;
+        if let Some(check) = view.and_then(|view| view.last_check) {
+            detail.push_str(&format!("; last check: {check}"));
         }
-        let bad = |state: ContainerState, one_shot| match read(&state, one_shot) {
-            Reading::Bad(code, _) => code,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(bad(state(Status::EXITED, 0, None), false), Code::Exited);
-        assert_eq!(bad(state(Status::EXITED, 3, None), true), Code::Exited);
-        assert_eq!(bad(state(Status::RESTARTING, 1, None), false), Code::Exited);
-        assert_eq!(bad(state(Status::RUNNING, 0, Some(HealthStatusEnum::UNHEALTHY)), false), Code::Unhealthy);
+        if finding.code != Code::ImageWrong {
+            let log = self.logs_tail(&watched.container, LOG_LINES).await;
+            if !log.is_empty() {
+                detail.push_str(&format!("; log:\n{log}"));
+            }
+        }
+        Fault::new(finding.code, &watched.service, detail)
     }
 }

@@ -1,33 +1,45 @@
-//! Images: found by what they are, loaded from a stream, and believed only after a check.
+//! Images in the engine: found by identity, never by tag alone.
 
-use std::io::Read;
-
-use bollard::models::ContainerCreateBody;
+use bollard::models::ImageInspect;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ImportImageOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
-use futures_util::StreamExt;
 
-use super::bridge;
-use super::engine::{Engine, failed, status};
+use super::failure::{status, unless_absent};
+use super::{Engine, StreamReader};
 use crate::fault::{Code, Fault, Result};
 use crate::release::info::ImageInfo;
 
-impl Engine {
-    /// The engine's ID of the image a reference or ID names, if there is one.
-    pub async fn id_of(&self, reference: &str) -> Result<Option<String>> {
-        match self.docker.inspect_image(reference).await {
-            Ok(image) => Ok(image.id),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(failed(reference, error)),
-        }
-    }
+/// What the engine tells of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// The engine's own ID: the config digest, in the containerd store the manifest digest.
+    pub id: String,
+    /// `linux` …
+    pub os: String,
+    /// OCI architecture.
+    pub arch: String,
+    /// Paths the image declares as anonymous volumes.
+    pub volumes: Vec<String>,
+    /// Whether the image has a healthcheck of its own.
+    pub healthcheck: bool,
+    /// The digests of its uncompressed layers, base first.
+    pub layers: Vec<String>,
+    /// Names it has.
+    pub tags: Vec<String>,
+    /// Bytes.
+    pub size: u64,
+}
 
-    /// The engine's ID of `image`, by content: its config digest on the overlay2 store, its manifest digest on
-    /// the containerd store.
-    pub async fn find(&self, image: &ImageInfo) -> Result<Option<String>> {
-        self.id_of(&self.planned_id(image)).await
+impl Engine {
+    /// The engine's own ID of `image`, if it is there by config digest or (containerd store) manifest digest.
+    pub async fn find_image(&self, image: &ImageInfo) -> Result<Option<String>> {
+        for identity in [image.id.to_string(), image.digest.to_string()] {
+            if let Some(found) = self.image_id(&identity).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// The ID this engine gives to `image`.
@@ -35,114 +47,136 @@ impl Engine {
         if self.containerd_store() { image.digest.to_string() } else { image.id.to_string() }
     }
 
-    /// The paths of an image at which the engine would make anonymous volumes.
-    pub async fn image_volumes(&self, id: &str) -> Result<Vec<String>> {
-        let image = self.docker.inspect_image(id).await.map_err(|error| failed(id, error))?;
-        Ok(image.config.and_then(|config| config.volumes).unwrap_or_default())
+    /// The engine's own ID of what a reference (or ID) names now.
+    pub async fn image_id(&self, reference: &str) -> Result<Option<String>> {
+        Ok(self.inspect_image(reference).await?.and_then(|image| image.id))
     }
 
-    /// Gives the image `id` the name `reference`, taking it from whatever had it.
-    pub async fn tag(&self, id: &str, reference: &str) -> Result<()> {
-        let (name, tag) = split(reference);
-        let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
-        self.docker.tag_image(id, Some(options)).await.map_err(|error| failed(reference, error))
+    /// Whether the engine's ID `engine_id` is that of `image`.
+    pub fn is_image(image: &ImageInfo, engine_id: &str) -> bool {
+        engine_id == image.id.to_string() || engine_id == image.digest.to_string()
     }
 
-    /// Takes the name `reference` away; an image without another name or a container goes with it.
-    pub async fn untag(&self, reference: &str) -> Result<()> {
-        let options = RemoveImageOptionsBuilder::default().build();
-        match self.docker.remove_image(reference, Some(options), None).await {
-            Ok(_) => Ok(()),
-            // 404: the name is gone already. 409: a container still uses the image under its only name.
-            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
-            Err(error) => Err(failed(reference, error)),
-        }
+    /// What the engine knows of a reference or ID; [`Code::ImageMissing`] where it is not there.
+    pub async fn image_facts(&self, reference: &str) -> Result<ImageFacts> {
+        let image = self
+            .inspect_image(reference)
+            .await?
+            .ok_or_else(|| Fault::new(Code::ImageMissing, reference, "the engine has none of that name"))?;
+        Ok(facts(image))
     }
 
-    /// Loads the images in `archive` (the format of `docker load`), of which `expected` must be there after.
-    /// `seen` is told the bytes sent. The engine may call a corrupt load a success, so its word is not taken.
-    pub async fn load(
-        &self,
-        archive: impl Read + Send + 'static,
-        expected: &[ImageInfo],
-        seen: impl FnMut(u64) + Send + 'static,
-    ) -> Result<()> {
-        let names = || expected.iter().map(|image| image.reference.as_str()).collect::<Vec<_>>().join(", ");
-        let (broken, mut cause) = tokio::sync::mpsc::unbounded_channel();
-        let body = bridge::stream_of(archive, seen).inspect(move |item| {
-            if let Err(error) = item {
-                // The engine only sees a body that was cut off; the reason is ours.
-                let _ = broken.send(error.to_string());
-            }
-        });
-        let options = ImportImageOptionsBuilder::default().build();
-        let mut lines = Box::pin(self.docker.import_image(options, bollard::body_try_stream(body), None));
-        let mut complaint = None;
-        while let Some(line) = lines.next().await {
-            match line {
-                Ok(info) => complaint = complaint.or(info.error_detail.and_then(|detail| detail.message)),
-                Err(error) => complaint = Some(error.to_string()),
+    /// The layer chains (diff-IDs, base first) of all images in the engine.
+    pub async fn layer_chains(&self) -> Result<Vec<Vec<String>>> {
+        let options = ListImagesOptionsBuilder::default().all(false).build();
+        let images =
+            self.docker.list_images(Some(options)).await.map_err(|error| self.fault("images", error))?;
+        let mut chains = Vec::with_capacity(images.len());
+        for image in images {
+            // One that vanished meanwhile has nothing to offer.
+            if let Some(image) = self.inspect_image(&image.id).await? {
+                chains.push(facts(image).layers);
             }
         }
-        if let Some(engine_s) = complaint {
-            let ours = cause.try_recv().ok();
-            return Err(Fault::new(Code::ImageLoadFailed, names(), ours.unwrap_or(engine_s)));
+        Ok(chains)
+    }
+
+    /// Gives the image `id` the name `reference`, taking it from whatever image had it.
+    pub async fn tag_image(&self, id: &str, reference: &str) -> Result<()> {
+        let (repo, tag) = split_reference(reference);
+        let options = TagImageOptionsBuilder::default().repo(repo).tag(tag).build();
+        self.docker.tag_image(id, Some(options)).await.map_err(|error| {
+            let code = if status(&error) == Some(404) { Code::ImageMissing } else { Code::EngineFailed };
+            self.fault_as(code, reference, error)
+        })
+    }
+
+    /// Removes the name `reference`; without it being there that is fine. Content goes with the last name only
+    /// when no container needs it, which the engine itself refuses.
+    pub async fn untag_image(&self, reference: &str) -> Result<()> {
+        self.delete_image(reference).await.map(|_| ())
+    }
+
+    /// Removes an image with all its names; `false` where a container still uses it.
+    pub async fn remove_image(&self, id: &str) -> Result<bool> {
+        let Some(image) = self.inspect_image(id).await? else { return Ok(true) };
+        // Asked first, because the names go one by one and the engine refuses only the last.
+        if self.is_image_used(image.id.as_deref().unwrap_or(id)).await? {
+            return Ok(false);
         }
-        for image in expected {
-            if self.find(image).await?.is_none() {
-                let cause = format!("the engine took it, but has no image {} after", image.id);
-                return Err(Fault::new(Code::ImageWrong, &image.reference, cause));
+        for tag in image.repo_tags.unwrap_or_default() {
+            if !self.delete_image(&tag).await? {
+                return Ok(false);
             }
         }
-        Ok(())
+        self.delete_image(id).await
     }
 
-    /// Makes sure that a container can be created from the image: creates one and removes it.
-    pub async fn prove(&self, id: &str) -> Result<()> {
-        let name = format!("compose-upgrade-proof-{}", uuid::Uuid::now_v7().simple());
-        let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let body = ContainerCreateBody {
-            image: Some(id.to_owned()),
-            cmd: Some(vec!["true".into()]),
-            network_disabled: Some(true),
-            ..ContainerCreateBody::default()
-        };
-        let made = self.docker.create_container(Some(options), body).await;
-        let made = made.map_err(|error| Fault::from_error(Code::ImageWrong, id, error))?;
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        self.docker.remove_container(&made.id, Some(options)).await.map_err(|error| failed(&name, error))
-    }
-
-    /// A `docker save` stream of the images `references` name; to be read off the async runtime.
-    pub async fn save(&self, references: &[String]) -> Result<impl Read + Send + 'static> {
+    /// The images as `docker save` writes them, as a reader for blocking code.
+    pub async fn save_images(&self, references: &[String]) -> Result<StreamReader> {
         for reference in references {
-            if self.id_of(reference).await?.is_none() {
-                return Err(Fault::new(Code::ImageMissing, reference, "it is to be packed"));
+            if self.inspect_image(reference).await?.is_none() {
+                return Err(Fault::new(Code::ImageMissing, reference, "the engine has none of that name"));
             }
         }
-        let engine = self.docker.clone();
-        let references = references.to_vec();
-        let (sender, receiver) = tokio::sync::mpsc::channel(8);
-        tokio::spawn(async move {
-            let names: Vec<&str> = references.iter().map(String::as_str).collect();
-            let mut stream = Box::pin(engine.export_images(&names));
-            while let Some(item) = stream.next().await {
-                if sender.send(item).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|item| (item, receiver))
-        });
-        Ok(bridge::reader_of(stream))
+        let (docker, names) = (self.patient(LONG_SAVE), references.to_vec());
+        // The engine prepares the whole answer before it begins it; the request needs the longer patience.
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let stream = Box::pin(docker.export_images(&names));
+        StreamReader::primed(stream)
+            .await
+            .map_err(|error| self.fault_as(Code::EngineFailed, &references.join(", "), error))
+    }
+
+    pub(super) async fn inspect_image(&self, reference: &str) -> Result<Option<ImageInspect>> {
+        unless_absent(self.docker.inspect_image(reference).await)
+            .map_err(|error| self.fault(reference, error))
+    }
+
+    /// Whether any container, running or not, was created from exactly this image.
+    async fn is_image_used(&self, id: &str) -> Result<bool> {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let containers =
+            self.docker.list_containers(Some(options)).await.map_err(|error| self.fault(id, error))?;
+        Ok(containers.iter().any(|container| container.image_id.as_deref() == Some(id)))
+    }
+
+    /// `false` where something still uses it; one that is gone is fine.
+    async fn delete_image(&self, reference: &str) -> Result<bool> {
+        let options = RemoveImageOptionsBuilder::default().force(false).noprune(false).build();
+        match self.docker.remove_image(reference, Some(options), None).await {
+            Ok(_) => Ok(true),
+            Err(error) if status(&error) == Some(404) => Ok(true),
+            Err(error) if status(&error) == Some(409) => Ok(false),
+            Err(error) => Err(self.fault(reference, error)),
+        }
     }
 }
 
-/// A reference without digest, as name and tag.
-fn split(reference: &str) -> (&str, &str) {
+/// What the engine may need in addition to prepare a large archive.
+const LONG_SAVE: std::time::Duration = std::time::Duration::from_secs(3600);
+
+fn facts(image: ImageInspect) -> ImageFacts {
+    let config = image.config.unwrap_or_default();
+    let test = config.healthcheck.and_then(|check| check.test).unwrap_or_default();
+    let mut volumes = config.volumes.unwrap_or_default();
+    volumes.sort_unstable();
+    ImageFacts {
+        id: image.id.unwrap_or_default(),
+        os: image.os.unwrap_or_default(),
+        arch: image.architecture.unwrap_or_default(),
+        volumes,
+        healthcheck: test.first().is_some_and(|kind| kind != "NONE"),
+        layers: image.root_fs.and_then(|root| root.layers).unwrap_or_default(),
+        tags: image.repo_tags.unwrap_or_default(),
+        size: image.size.unwrap_or_default().try_into().unwrap_or_default(),
+    }
+}
+
+/// Repository and tag; a colon before a slash belongs to a registry's port. Without a tag, `latest`.
+fn split_reference(reference: &str) -> (&str, &str) {
     match reference.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        Some((repo, tag)) if !tag.contains('/') => (repo, tag),
         _ => (reference, "latest"),
     }
 }
@@ -152,14 +186,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_split_at_the_tag_not_at_the_port() {
-        for (reference, expected) in [
+    fn references_split_at_the_tag() {
+        for (reference, parts) in [
             ("web", ("web", "latest")),
-            ("web:1", ("web", "1")),
-            ("host:5000/web", ("host:5000/web", "latest")),
-            ("host:5000/web:2", ("host:5000/web", "2")),
+            ("web:1.0", ("web", "1.0")),
+            ("registry:5000/team/web", ("registry:5000/team/web", "latest")),
+            ("registry:5000/team/web:1", ("registry:5000/team/web", "1")),
         ] {
-            assert_eq!(split(reference), expected);
+            assert_eq!(split_reference(reference), parts);
         }
     }
 }

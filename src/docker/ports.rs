@@ -1,9 +1,9 @@
-//! Ports of the machine that containers hold.
+//! Fixed ports of the machine that services publish.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 
-use bollard::models::HostConfig;
+use super::Service;
 
 /// A published port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,26 +27,48 @@ impl Published {
     }
 }
 
-/// The fixed ports of a container.
-pub fn of_container(host: &HostConfig) -> Vec<Published> {
-    let mut found = Vec::new();
-    for (target, bindings) in host.port_bindings.iter().flatten() {
-        let protocol = target.split_once('/').map_or("tcp", |(_, protocol)| protocol);
-        for binding in bindings.iter().flatten() {
-            let number = binding.host_port.as_deref().and_then(|port| port.parse().ok());
-            if let Some(number) = number.filter(|number| *number != 0) {
-                found.push(Published {
-                    address: address(binding.host_ip.as_deref().unwrap_or_default()),
-                    number,
-                    protocol: protocol.to_owned(),
-                });
-            }
-        }
+impl Service {
+    /// The fixed ports of the machine it publishes; a range is resolved by the engine and is none of them.
+    pub fn published(&self) -> Vec<Published> {
+        self.ports.iter().filter_map(|text| parse(text)).collect()
     }
-    found
 }
 
-/// `text` as an address; all IPv4 addresses where it is none.
-pub fn address(text: &str) -> IpAddr {
-    text.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+/// From `ip:published:target/protocol` or `published:target/protocol`.
+fn parse(text: &str) -> Option<Published> {
+    let (rest, protocol) = text.rsplit_once('/')?;
+    let (rest, _target) = rest.rsplit_once(':')?;
+    let (address, number) = match rest.rsplit_once(':') {
+        Some((address, number)) => (address.trim_matches(['[', ']']).parse().ok()?, number),
+        None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), rest),
+    };
+    let number = number.parse().ok().filter(|number| *number != 0)?;
+    Some(Published { address, number, protocol: protocol.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_ports_are_read_and_ranges_are_left_out() {
+        let port = |address: &str, number, protocol: &str| {
+            Some(Published { address: address.parse().unwrap(), number, protocol: protocol.into() })
+        };
+        assert_eq!(parse("8080:80/tcp"), port("0.0.0.0", 8080, "tcp"));
+        assert_eq!(parse("127.0.0.1:53:53/udp"), port("127.0.0.1", 53, "udp"));
+        assert_eq!(parse("::1:8080:80/tcp"), port("::1", 8080, "tcp"));
+        assert_eq!(parse("8000-8010:80/tcp"), None);
+        assert_eq!(parse(":80/tcp"), None);
+    }
+
+    #[test]
+    fn a_port_somebody_listens_on_cannot_be_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let taken = Published { address: address.ip(), number: address.port(), protocol: "tcp".into() };
+        assert!(taken.try_bind().is_err());
+        drop(listener);
+        taken.try_bind().unwrap();
+    }
 }

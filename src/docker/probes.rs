@@ -1,90 +1,146 @@
-//! Checks from outside the containers, as a release declares them. Each is repeated until it passes or its
-//! time is up.
+//! Checks from outside that a release declares.
 
 use std::time::Duration;
 
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use futures_util::StreamExt;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout_at};
 
-use super::engine::{Engine, failed};
+use super::Engine;
+use super::containers::{State, tail_of};
 use crate::fault::{Code, Fault, Result};
 use crate::release::info::Probe;
 
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Longest output of a command in a message.
+const OUTPUT_BYTES: usize = 1000;
+
+/// What a probe asks, read once so that the attempts cannot disagree.
+enum Question<'a> {
+    Http { url: &'a str, status: Option<u16> },
+    Tcp { address: &'a str },
+    Command { argv: &'a [String], service: &'a str },
+}
 
 impl Engine {
-    /// Runs all probes; `containers` are the `(service, container ID)` that commands can run in.
-    pub async fn run_probes(&self, probes: &[Probe], containers: &[(String, String)]) -> Result<()> {
-        for probe in probes {
-            self.run_probe(probe, containers).await?;
-        }
-        Ok(())
-    }
-
-    async fn run_probe(&self, probe: &Probe, containers: &[(String, String)]) -> Result<()> {
+    /// Runs a probe until it passes or its time is up. A command runs in a running container of its service in
+    /// `project`.
+    pub async fn probe(&self, project: &str, probe: &Probe) -> Result<()> {
+        let failed = |cause: String| Fault::new(Code::ProbeFailed, &probe.name, cause);
+        let question = question(probe).map_err(|cause| failed(cause.to_owned()))?;
         let deadline = Instant::now() + Duration::from_millis(probe.timeout_ms);
+        let mut last = "it did not answer".to_owned();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let cause = match timeout(left, self.try_probe(probe, containers)).await {
+            match timeout_at(deadline, self.ask(project, &question)).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(cause)) => cause,
-                Err(_) => format!("no answer within {} ms", probe.timeout_ms),
-            };
-            if Instant::now() + PAUSE >= deadline {
-                return Err(Fault::new(Code::ProbeFailed, &probe.name, cause));
+                Ok(Err(cause)) => last = cause,
+                // An attempt cut short says less than the one before it.
+                Err(_) => {}
             }
-            sleep(PAUSE).await;
+            if Instant::now() + PAUSE >= deadline {
+                return Err(failed(format!("{last} (tried for {} ms)", probe.timeout_ms)));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn try_probe(&self, probe: &Probe, containers: &[(String, String)]) -> Result<(), String> {
-        if let Some(address) = &probe.http {
-            return try_http(address, probe.expect_status).await;
-        }
-        if let Some(address) = &probe.tcp {
-            return TcpStream::connect(address)
-                .await
-                .map(drop)
-                .map_err(|error| format!("{address}: {error}"));
-        }
-        let command = probe.command.as_ref().ok_or("the probe declares neither http nor tcp nor command")?;
-        let service = probe.service.as_ref().ok_or("a command needs a service to run in")?;
-        let container = containers.iter().find(|(name, _)| name == service);
-        let (_, id) = container.ok_or_else(|| format!("there is no container of {service}"))?;
-        match self.exec(id, command).await {
-            Ok(0) => Ok(()),
-            Ok(code) => Err(format!("{} ends with exit code {code}", command.join(" "))),
-            Err(fault) => Err(fault.to_string()),
+    async fn ask(&self, project: &str, question: &Question<'_>) -> Result<(), String> {
+        match question {
+            Question::Http { url, status } => http(url, *status).await,
+            Question::Tcp { address } => match tokio::net::TcpStream::connect(address).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("{address}: {error}")),
+            },
+            Question::Command { argv, service } => self.command(project, service, argv).await,
         }
     }
 
-    /// Runs a command in a container and gives its exit code.
-    pub async fn exec(&self, id: &str, command: &[String]) -> Result<i64> {
+    async fn command(&self, project: &str, service: &str, argv: &[String]) -> Result<(), String> {
+        let text = |error: bollard::errors::Error| error.to_string();
+        let containers = self.containers(project).await.map_err(|fault| fault.to_string())?;
+        let container = containers
+            .into_iter()
+            .find(|one| one.service == service && one.state == State::Running && !one.one_off)
+            .ok_or_else(|| format!("service {service} does not run"))?;
         let options = CreateExecOptions {
-            cmd: Some(command.to_vec()),
+            cmd: Some(argv.to_vec()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            ..CreateExecOptions::default()
+            ..Default::default()
         };
-        let exec = self.docker.create_exec(id, options).await.map_err(|error| failed(id, error))?;
-        let options = None::<bollard::exec::StartExecOptions>;
-        let started = self.docker.start_exec(&exec.id, options).await.map_err(|error| failed(id, error))?;
-        if let StartExecResults::Attached { mut output, .. } = started {
-            while let Some(chunk) = output.next().await {
-                chunk.map_err(|error| failed(id, error))?;
+        let exec = self.docker.create_exec(&container.id, options).await.map_err(text)?;
+        let mut output = String::new();
+        if let StartExecResults::Attached { output: mut stream, .. } =
+            self.docker.start_exec(&exec.id, None).await.map_err(text)?
+        {
+            while let Some(piece) = stream.next().await {
+                output.push_str(&String::from_utf8_lossy(&piece.map_err(text)?.into_bytes()));
+                output = tail_of(&output, OUTPUT_BYTES).to_owned();
             }
         }
-        let result = self.docker.inspect_exec(&exec.id).await.map_err(|error| failed(id, error))?;
-        result.exit_code.ok_or_else(|| Fault::new(Code::EngineFailed, id, "the engine gave no exit code"))
+        let ended = self.docker.inspect_exec(&exec.id).await.map_err(text)?;
+        match ended.exit_code {
+            Some(0) => Ok(()),
+            Some(code) => Err(format!("{} exited with {code}: {}", argv.join(" "), output.trim())),
+            None => Err(format!("{} did not end", argv.join(" "))),
+        }
     }
 }
 
-async fn try_http(address: &str, expected: Option<u16>) -> Result<(), String> {
-    let response = reqwest::get(address).await.map_err(|error| format!("{address}: {error}"))?;
+fn question(probe: &Probe) -> Result<Question<'_>, &'static str> {
+    match (&probe.http, &probe.tcp, &probe.command) {
+        (Some(url), None, None) => Ok(Question::Http { url, status: probe.expect_status }),
+        (None, Some(address), None) => Ok(Question::Tcp { address }),
+        (None, None, Some(argv)) if !argv.is_empty() => {
+            let service = probe.service.as_deref().ok_or("a command needs a service to run in")?;
+            Ok(Question::Command { argv, service })
+        }
+        _ => Err("exactly one of http, tcp and command must be given"),
+    }
+}
+
+async fn http(url: &str, expected: Option<u16>) -> Result<(), String> {
+    // A stack is probed where it runs; a proxy for the outer world has no part in that. A redirect is an answer
+    // of its own when one is expected.
+    let redirects = expected.is_some_and(|status| (300..400).contains(&status));
+    let policy = if redirects { reqwest::redirect::Policy::none() } else { Default::default() };
+    let client = reqwest::Client::builder().no_proxy().redirect(policy).build();
+    let client = client.map_err(|error| error.to_string())?;
+    let response = client.get(url).send().await.map_err(|error| words(&error))?;
     let status = response.status();
-    let fits = expected.map_or_else(|| status.is_success(), |wanted| status.as_u16() == wanted);
-    if fits { Ok(()) } else { Err(format!("{address} answers {status}")) }
+    let good = expected.map_or(status.is_success(), |expected| status.as_u16() == expected);
+    if good { Ok(()) } else { Err(format!("{url} answered {status}")) }
+}
+
+/// reqwest's own text stops before the cause.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_asks_exactly_one_question() {
+        for (json, good) in [
+            (r#"{"name":"x","http":"http://127.0.0.1/"}"#, true),
+            (r#"{"name":"x","tcp":"127.0.0.1:1"}"#, true),
+            (r#"{"name":"x","command":["true"],"service":"web"}"#, true),
+            (r#"{"name":"x","command":["true"]}"#, false),
+            (r#"{"name":"x","command":[],"service":"web"}"#, false),
+            (r#"{"name":"x","http":"http://127.0.0.1/","tcp":"127.0.0.1:1"}"#, false),
+            (r#"{"name":"x"}"#, false),
+        ] {
+            let probe: Probe = serde_json::from_str(json).unwrap();
+            assert_eq!(question(&probe).is_ok(), good, "{json}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ impl StackReader for Tools {
 
 impl ImageSaver for Tools {
     fn save(&self, references: &[String]) -> Result<Box<dyn Read + Send>> {
-        Ok(Box::new(self.runtime.block_on(self.engine.save(references))?))
+        Ok(Box::new(self.runtime.block_on(self.engine.save_images(references))?))
     }
 }
 

@@ -14,7 +14,7 @@ use super::installation::Installation;
 use super::journal::{self, ChangeState, Journal};
 use super::plan::{Kind, Plan};
 use super::{pointers, releases};
-use crate::docker::{Container, Model};
+use crate::docker::{Container, Model, ServiceMount};
 use crate::exit;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
@@ -37,14 +37,14 @@ pub async fn adopt(
     let started = Instant::now();
     let folder = folder.canonicalize().at(folder)?;
     let project = installation.settings.project.clone();
-    let containers = tools.engine.list(&project).await?;
+    let containers = tools.engine.containers(&project).await?;
     if containers.is_empty() {
         let cause = format!("no container of it runs; is '{project}' the name 'docker compose ls' shows?");
         return Err(Fault::new(Code::ContainerFailed, &project, cause));
     }
     progress.started(progress::Step::CheckingUpdates, Say::Adopting { folder: folder.display().to_string() });
     let files = default_compose_files(&folder);
-    let model = tools.compose.compile(&project, &folder, &files, &folder).await?;
+    let model = tools.compose.compile(&project, &folder, &files, &folder).await?.model;
     check_running(tools, &model, &containers).await?;
 
     let written = written_paths(&model, &folder, &files);
@@ -58,10 +58,10 @@ pub async fn adopt(
     let (file, info) = pack(&installation, tools, &folder, version).await?;
     put_in_place(&installation, &folder, &file, &info)?;
     for image in &info.images {
-        let id = tools.engine.find(image).await?;
+        let id = tools.engine.find_image(image).await?;
         let id =
             id.ok_or_else(|| Fault::new(Code::ImageMissing, &image.reference, "it was saved just now"))?;
-        tools.engine.tag(&id, &pin(&project, image)).await?;
+        tools.engine.tag_image(&id, &pin(&project, image)).await?;
     }
     let plan = Plan {
         schema: 1,
@@ -86,11 +86,10 @@ pub async fn adopt(
 
 /// The tags must name the images that run, or a rollback to this state would start something else.
 async fn check_running(tools: &Tools, model: &Model, containers: &[Container]) -> Result<()> {
-    for container in containers.iter().filter(|container| !container.oneoff) {
-        let Some(service) = model.services().iter().find(|service| service.name == container.service) else {
-            continue;
-        };
-        let named = tools.engine.id_of(&service.image).await?;
+    for container in containers.iter().filter(|container| !container.one_off) {
+        let image = model.service(&container.service).and_then(|service| service.image);
+        let Some(image) = image else { continue };
+        let named = tools.engine.image_id(&image).await?;
         if named.as_ref() != Some(&container.image_id) {
             let cause = format!(
                 "{} runs {}, and the name stands for {}; give it back with 'docker tag', or recreate the service",
@@ -98,7 +97,7 @@ async fn check_running(tools: &Tools, model: &Model, containers: &[Container]) -
                 container.image_id,
                 named.unwrap_or_else(|| "no image".into())
             );
-            return Err(Fault::new(Code::ImageWrong, &service.image, cause));
+            return Err(Fault::new(Code::ImageWrong, image, cause));
         }
     }
     Ok(())
@@ -106,10 +105,12 @@ async fn check_running(tools: &Tools, model: &Model, containers: &[Container]) -
 
 /// What the stack writes in its own folder is its data, whether it is called `data` or not.
 fn written_paths(model: &Model, folder: &Path, compose: &[String]) -> BTreeSet<String> {
-    let mounts = model.services().iter().flat_map(|service| &service.mounts);
-    let inside = mounts.filter(|mount| mount.writable).filter_map(|mount| {
-        let path = Path::new(&mount.source).strip_prefix(folder).ok()?;
-        Some(path.to_string_lossy().into_owned())
+    let mounts = model.services().into_iter().flat_map(|service| service.mounts);
+    let inside = mounts.filter_map(|mount| match mount {
+        ServiceMount::Bind { source, writable: true, .. } => {
+            Some(source.strip_prefix(folder).ok()?.to_string_lossy().into_owned())
+        }
+        _ => None,
     });
     inside.filter(|path| !path.is_empty() && !compose.contains(path)).collect()
 }

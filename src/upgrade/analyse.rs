@@ -1,7 +1,7 @@
 //! Planning the change proper: what the new release means for the stack as it runs now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::compare::{Present, Wanted, compare};
 use super::effects::data;
@@ -10,10 +10,13 @@ use super::plan::{Action, ChangePlan, Kind, ServicePlan};
 use super::step::{Step, TagMove};
 use super::world::World;
 use super::{pointers, releases};
-use crate::docker::{Container, Model, ModelService};
+use crate::docker::{Container, Model, Service, SingleReason, State, network_changes, volume_changes};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
+use crate::messages::Say;
+use crate::progress;
 use crate::release::ReleaseInfo;
+use crate::release::oci::ImageName;
 
 /// The compiled Compose model of the new release, among the work files.
 pub const NEW_MODEL: &str = "new.json";
@@ -30,10 +33,10 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
     if let Some(old) = &old {
         refuse_changed_definitions(old, &new)?;
     }
-    let containers = world.engine.list(world.project()).await?;
-    let hashes = world.compose.hashes(world.project(), &world.layout().current(), &new_path).await?;
+    let containers = world.engine.containers(world.project()).await?;
+    let hashes = hashes(world, &new, &new_path, &containers).await?;
     let wanted = wanted(world, &target, &new, &hashes).await?;
-    let present = present(world, &wanted, &new, &containers)?;
+    let present = present(world, &new, &containers)?;
     let mut services = compare(&target, &wanted, &present);
     let restores_data = target.migrates_data && world.plan.kind == Kind::Upgrade;
     if restore.is_some() {
@@ -44,10 +47,10 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
         steps: steps(world, &services, moves, restores_data, restore),
         services,
         restores_data,
-        old_order: old.iter().flat_map(Model::services).map(|service| service.name.clone()).collect(),
+        old_order: old.iter().flat_map(Model::services).map(|service| service.name).collect(),
         previous_before: pointers::read(world.layout(), Pointer::Previous)?,
-        volumes_before: world.engine.volumes(world.project()).await?,
-        networks_before: world.engine.networks(world.project()).await?,
+        volumes_before: world.engine.project_volumes(world.project()).await?,
+        networks_before: world.engine.project_networks(world.project()).await?,
     })
 }
 
@@ -64,16 +67,46 @@ pub async fn compile_current(world: &World<'_>) -> Result<Option<Model>> {
 
 /// Compiles the Compose files of a release as they will be read in `current/`.
 async fn compile(world: &World<'_>, folder: &Path, info: &ReleaseInfo) -> Result<Model> {
-    world.compose.compile(world.project(), folder, &info.compose, &world.layout().current()).await
+    let current = world.layout().current();
+    let compiled = world.compose.compile(world.project(), folder, &info.compose, &current).await?;
+    for text in compiled.warnings {
+        world.progress.note(progress::Step::CheckingUpdates, Say::Warning { text });
+    }
+    Ok(compiled.model)
+}
+
+/// Compose's hash of every service. That of a service which shares a namespace with another's container is made
+/// with the container there is now; where that one is replaced, the service is replaced with it.
+async fn hashes(
+    world: &World<'_>,
+    model: &Model,
+    path: &Path,
+    containers: &[Container],
+) -> Result<BTreeMap<String, String>> {
+    let (project, current) = (world.project(), world.layout().current());
+    let mut hashes = world.compose.hashes(project, &current, path).await?;
+    let tied: Vec<Service> =
+        model.services().into_iter().filter(|service| !service.tied_to.is_empty()).collect();
+    if !tied.is_empty() {
+        let ties =
+            containers.iter().map(|container| (container.service.clone(), container.id.clone())).collect();
+        let with_ties = world.compose.hashes_tied(project, &current, path, &ties).await?;
+        for service in tied {
+            if let Some(hash) = with_ties.get(&service.name) {
+                hashes.insert(service.name, hash.clone());
+            }
+        }
+    }
+    Ok(hashes)
 }
 
 /// Compose would drop the data of a volume whose definition changed, and cut every service off a network.
 fn refuse_changed_definitions(old: &Model, new: &Model) -> Result<()> {
-    if let Some(change) = Model::volume_changes(old, new).into_iter().next() {
-        return Err(Fault::new(Code::VolumeChanged, change.name, change.detail));
+    if let Some(name) = volume_changes(old, new).into_iter().next() {
+        return Err(Fault::new(Code::VolumeChanged, name, "it exists with another definition"));
     }
-    if let Some(change) = Model::network_changes(old, new).into_iter().next() {
-        return Err(Fault::new(Code::NetworkChanged, change.name, change.detail));
+    if let Some(name) = network_changes(old, new).into_iter().next() {
+        return Err(Fault::new(Code::NetworkChanged, name, "it exists with another definition"));
     }
     Ok(())
 }
@@ -87,9 +120,10 @@ async fn wanted(
     let folder = world.target_folder();
     let mut wanted = Vec::new();
     for service in model.services() {
-        let image_id = planned_image(world, info, service).await?;
-        let here = world.engine.id_of(&image_id).await?.is_some();
-        let volumes = if here { world.engine.image_volumes(&image_id).await? } else { Vec::new() };
+        let image_id = planned_image(world, info, &service).await?;
+        let here = world.engine.image_id(&image_id).await?.is_some();
+        let volumes = if here { world.engine.image_facts(&image_id).await?.volumes } else { Vec::new() };
+        let single = service.cannot_exist_twice(&volumes);
         let hash = hashes.get(&service.name).cloned();
         wanted.push(Wanted {
             name: service.name.clone(),
@@ -98,10 +132,9 @@ async fn wanted(
                 Fault::new(Code::ComposeFailed, &service.name, "Compose gave no hash for this service")
             })?,
             image_id: Some(image_id),
-            files: fingerprint(&folder, &release_paths(world, service))?,
-            inherits: model.anonymous_volume(&service.name, &volumes).is_some(),
-            single: model.cannot_exist_twice(&service.name, &volumes),
-            attached_to: service.attached_to.clone(),
+            files: fingerprint(&folder, &release_paths(world, &service))?,
+            single: single.as_ref().map(SingleReason::to_string),
+            attached_to: service.tied_to.clone(),
             restarts_with: service.restarts_with.clone(),
             one_shot: service.one_shot
                 || info.services.get(&service.name).is_some_and(|policy| policy.one_shot),
@@ -112,17 +145,18 @@ async fn wanted(
 }
 
 /// The engine's ID of the image a service must run.
-async fn planned_image(world: &World<'_>, info: &ReleaseInfo, service: &ModelService) -> Result<String> {
-    match info.images.iter().find(|image| image.reference == service.image) {
+async fn planned_image(world: &World<'_>, info: &ReleaseInfo, service: &Service) -> Result<String> {
+    let reference = service.image.clone().unwrap_or_else(|| format!("{}-{}", world.project(), service.name));
+    match info.images.iter().find(|image| same_image(&image.reference, &reference)) {
         // A preview is made before the image is loaded.
         Some(image) => Ok(world.engine.planned_id(image)),
         // A variable in .env can name an image that is not the release's: then it must be here.
         None => {
-            let found = world.engine.id_of(&service.image).await?;
+            let found = world.engine.image_id(&reference).await?;
             found.ok_or_else(|| {
                 Fault::new(
                     Code::ImageMissing,
-                    &service.image,
+                    &reference,
                     "the release does not bring it; does .env name it?",
                 )
             })
@@ -130,31 +164,33 @@ async fn planned_image(world: &World<'_>, info: &ReleaseInfo, service: &ModelSer
     }
 }
 
+/// Whether two references are of the same image: `web`, `web:latest` and `docker.io/library/web` are.
+pub fn same_image(one: &str, other: &str) -> bool {
+    let full = |reference: &str| ImageName::parse(reference).map(|name| name.full()).ok();
+    one == other || (full(one).is_some() && full(one) == full(other))
+}
+
 /// The paths of the release folder that a service mounts, relative to it.
-fn release_paths(world: &World<'_>, service: &ModelService) -> Vec<String> {
+fn release_paths(world: &World<'_>, service: &Service) -> Vec<String> {
     let current = world.layout().current();
-    let inside = |source: &String| {
-        let path = Path::new(source).strip_prefix(&current).ok()?;
+    let inside = |source: &PathBuf| {
+        let path = source.strip_prefix(&current).ok()?;
         Some(path.to_string_lossy().into_owned())
     };
     service.host_paths().iter().filter_map(inside).collect()
 }
 
-fn present(
-    world: &World<'_>,
-    wanted: &[Wanted],
-    model: &Model,
-    containers: &[Container],
-) -> Result<Vec<Present>> {
+fn present(world: &World<'_>, model: &Model, containers: &[Container]) -> Result<Vec<Present>> {
     let started_from: BTreeMap<String, String> = world.installation.store.with(|db| {
         db.prepare("SELECT container_id, release FROM containers")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
     })?;
     let current = pointers::read(world.layout(), Pointer::Current)?.map(|version| version.to_string());
+    let services = model.services();
     let mut present = Vec::new();
-    for container in containers.iter().filter(|container| !container.oneoff) {
-        let service = model.services().iter().find(|service| service.name == container.service);
+    for container in containers.iter().filter(|container| !container.one_off) {
+        let service = services.iter().find(|service| service.name == container.service);
         let folder = started_from.get(&container.id).or(current.as_ref());
         let files = match (service, folder) {
             (Some(service), Some(folder)) => {
@@ -168,13 +204,12 @@ fn present(
             id: container.id.clone(),
             name: container.name.clone(),
             running: container.is_running(),
-            exit_code: container.exit_code,
+            exit_code: (container.state == State::Exited).then_some(container.exit_code),
             image_id: container.image_id.clone(),
             config_hash: container.config_hash.clone(),
             files,
         });
     }
-    debug_assert!(wanted.len() == model.services().len());
     Ok(present)
 }
 
@@ -193,7 +228,7 @@ async fn tag_moves(world: &World<'_>, info: &ReleaseInfo) -> Result<Vec<TagMove>
     let mut moves = Vec::new();
     for image in &info.images {
         let to = world.engine.planned_id(image);
-        let from = world.engine.id_of(&image.reference).await?;
+        let from = world.engine.image_id(&image.reference).await?;
         if from.as_ref() != Some(&to) {
             moves.push(TagMove { reference: image.reference.clone(), to, from });
         }
@@ -257,13 +292,14 @@ pub async fn check_ports(world: &World<'_>) -> Result<()> {
     let change = world.change()?;
     let stops = |name: &str| change.services.iter().any(|s| s.name == name && s.action != Action::Unchanged);
     let mut freed = BTreeSet::new();
-    for container in world.engine.list(world.project()).await? {
-        if stops(&container.service) {
-            freed.extend(container.published.iter().map(|port| (port.number, port.protocol.clone())));
+    let old_path = world.work_file(OLD_MODEL)?;
+    if old_path.is_file() {
+        for service in Model::from_file(&old_path)?.services().iter().filter(|service| stops(&service.name)) {
+            freed.extend(service.published().into_iter().map(|port| (port.number, port.protocol)));
         }
     }
     for service in new.services().iter().filter(|service| stops(&service.name)) {
-        for port in &service.published {
+        for port in service.published() {
             if freed.contains(&(port.number, port.protocol.clone())) {
                 continue;
             }

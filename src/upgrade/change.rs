@@ -42,6 +42,8 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Its final state.
     pub state: ChangeState,
+    /// What kind of change it was.
+    pub kind: Kind,
 }
 
 /// Begins a change with `plan`, whose second half is planned when the preparation is done; `restore` names the
@@ -109,8 +111,14 @@ fn cause_to_go_back(change: &Change, world: &World<'_>) -> Result<Option<Fault>>
     let runner = Runner::new(&Journal::new(world.installation.store.clone()), &change.id, world.plan.steps())
         .map(|runner| runner.committed())?;
     let cause = match change.state {
-        ChangeState::Undoing | ChangeState::NeedsAttention => "it was being undone when it was interrupted",
-        _ if change.attempts >= MOST_ATTEMPTS && !runner => "it was begun too often without coming to an end",
+        ChangeState::Undoing | ChangeState::NeedsAttention => {
+            let journal = Journal::new(world.installation.store.clone());
+            let first = journal.last_failure(&change.id)?.map(|text| format!("; first: {text}"));
+            format!("it was being undone when it was interrupted{}", first.unwrap_or_default())
+        }
+        _ if change.attempts >= MOST_ATTEMPTS && !runner => {
+            "it was begun too often without coming to an end".to_owned()
+        }
         _ => return Ok(None),
     };
     Ok(Some(Fault::new(Code::Interrupted, &world.plan.to, cause)))
@@ -226,7 +234,7 @@ fn end(
     if outcome.ok {
         world.progress.finished(step, Say::Completed { from, to });
     }
-    Ended { outcome, state }
+    Ended { outcome, state, kind: world.plan.kind }
 }
 
 fn outcome(

@@ -43,8 +43,6 @@ pub struct Wanted {
     pub files: Digest,
     /// Why it cannot exist twice, where it cannot.
     pub single: Option<String>,
-    /// It has a volume without a name, which its next container must get.
-    pub inherits: bool,
     /// Services whose namespaces or volumes it uses by container.
     pub attached_to: Vec<String>,
     /// Services with which Compose restarts it (`depends_on: restart: true`).
@@ -117,7 +115,6 @@ fn one(info: &ReleaseInfo, wanted: &Wanted, present: &[&Present]) -> ServicePlan
         was_running: running(present),
         config_hash: wanted.config_hash.clone(),
         image_id: wanted.image_id.clone(),
-        inherits: wanted.inherits,
         one_shot: wanted.one_shot,
         timeout_ms: info.timeout_of(&wanted.name).as_millis() as u64,
         stability_ms: info.stability_of(&wanted.name).as_millis() as u64,
@@ -171,7 +168,6 @@ fn removal(name: &str, present: &[&Present]) -> ServicePlan {
         was_running: running(present),
         config_hash: String::new(),
         image_id: None,
-        inherits: false,
         one_shot: false,
         timeout_ms: 0,
         stability_ms: 0,
@@ -205,7 +201,6 @@ mod tests {
             image_id: Some("sha256:1".into()),
             files: Digest::of("f"),
             single: None,
-            inherits: false,
             attached_to: vec![],
             restarts_with: vec![],
             one_shot: false,

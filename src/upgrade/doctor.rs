@@ -173,7 +173,7 @@ async fn newest(installation: &Installation, progress: &Progress) -> Result<Mani
     let settings = &installation.settings;
     let at = Source::parse(&settings.source)?.manifest();
     let fetcher = Fetcher::new(installation.store.clone(), &settings.download, progress.clone())?;
-    Manifest::from_json(&fetcher.document(&at, MAX_BYTES as u64).await?, &at.to_string())
+    Manifest::from_json(&fetcher.document(&at, MAX_BYTES).await?, &at.to_string())
 }
 
 /// The version a pointer names and the files of its release that are not as they were shipped.
@@ -201,7 +201,7 @@ async fn missing_images(
     let bundle = bundle_of(installation, &version)?;
     let mut missing = Vec::new();
     for image in &info.images {
-        if tools.engine.find(image).await?.is_none() && bundle.is_none() {
+        if tools.engine.find_image(image).await?.is_none() && bundle.is_none() {
             missing.push(image.reference.clone());
         }
     }

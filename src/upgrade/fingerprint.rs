@@ -24,7 +24,7 @@ pub fn fingerprint(folder: &Path, paths: &[String]) -> Result<Digest> {
             add(&mut hasher, b'-', path.as_bytes(), b"");
             continue;
         }
-        for entry in WalkDir::new(&top).sort_by_file_name() {
+        for entry in WalkDir::new(&top).follow_root_links(false).sort_by_file_name() {
             let entry = entry.map_err(|error| Fault::io(&top, error.into()))?;
             let full = entry.path();
             let name = full.strip_prefix(folder).unwrap_or(full).as_os_str().as_bytes();

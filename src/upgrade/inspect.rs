@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 
+use super::analyse::same_image;
 use super::api::{HistoryEntry, JournalLine, ServiceStatus, Status};
 use super::change::Tools;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::Plan;
 use super::{pointers, releases, resolve};
-use crate::docker::{Container, ModelService};
+use crate::docker::{Container, Service};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::progress::Outcome;
@@ -58,8 +59,8 @@ async fn services(installation: &Installation, version: &Version) -> Result<Vec<
     let project = &installation.settings.project;
     let info = releases::require(layout, version)?;
     let folder = layout.release(&version.to_string());
-    let model = tools.compose.compile(project, &folder, &info.compose, &layout.current()).await?;
-    let containers = tools.engine.list(project).await?;
+    let model = tools.compose.compile(project, &folder, &info.compose, &layout.current()).await?.model;
+    let containers = tools.engine.containers(project).await?;
     let started_from: BTreeMap<String, String> = installation.store.with(|db| {
         db.prepare("SELECT container_id, release FROM containers")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -67,21 +68,21 @@ async fn services(installation: &Installation, version: &Version) -> Result<Vec<
     })?;
     let mut found = Vec::new();
     for service in model.services() {
-        let expected = planned_id(&tools, &info, service);
+        let expected = planned_id(&tools, &info, &service);
         let own: Vec<&Container> =
-            containers.iter().filter(|c| c.service == service.name && !c.oneoff).collect();
+            containers.iter().filter(|c| c.service == service.name && !c.one_off).collect();
         if own.is_empty() {
-            found.push(missing(service, expected.clone()));
+            found.push(missing(&service, expected.clone()));
         }
         for container in own {
             found.push(ServiceStatus {
                 name: service.name.clone(),
                 container: Some(container.name.clone()),
-                image: service.image.clone(),
+                image: service.image.clone().unwrap_or_default(),
                 image_id: Some(container.image_id.clone()),
                 image_expected: expected.clone(),
-                state: container.state.clone(),
-                health: container.health.clone().unwrap_or_else(|| "none".into()),
+                state: container.state.name().into(),
+                health: container.health.name().into(),
                 release: started_from.get(&container.id).map(|folder| release_of(folder)),
             });
         }
@@ -95,16 +96,17 @@ fn release_of(folder: &str) -> String {
     bare.split(".old-").next().unwrap_or(bare).to_owned()
 }
 
-fn planned_id(tools: &Tools, info: &ReleaseInfo, service: &ModelService) -> Option<String> {
-    let image = info.images.iter().find(|image| image.reference == service.image)?;
+fn planned_id(tools: &Tools, info: &ReleaseInfo, service: &Service) -> Option<String> {
+    let reference = service.image.as_deref()?;
+    let image = info.images.iter().find(|image| same_image(&image.reference, reference))?;
     Some(tools.engine.planned_id(image))
 }
 
-fn missing(service: &ModelService, expected: Option<String>) -> ServiceStatus {
+fn missing(service: &Service, expected: Option<String>) -> ServiceStatus {
     ServiceStatus {
         name: service.name.clone(),
         container: None,
-        image: service.image.clone(),
+        image: service.image.clone().unwrap_or_default(),
         image_id: None,
         image_expected: expected,
         state: "missing".into(),

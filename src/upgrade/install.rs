@@ -32,14 +32,18 @@ async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome>
     let tools = Tools::find().await?;
     let installation = prepare(options)?;
     let _lock = installation.lock("init")?;
-    change::finish(&installation, &tools, progress).await?;
+    if let Some(ended) = change::finish(&installation, &tools, progress).await?
+        && matches!(ended.kind, Kind::Install | Kind::Adopt)
+    {
+        return Ok(ended.outcome);
+    }
     if pointers::read(&installation.layout, Pointer::Current)?.is_some() {
         return Err(Fault::new(Code::AlreadyInitialised, installation.layout.root().display(), ""));
     }
     if let Some((folder, version)) = &options.adopt {
         return adopt::adopt(installation, &tools, folder, version, progress).await;
     }
-    if !tools.engine.list(&options.project).await?.is_empty() {
+    if !tools.engine.containers(&options.project).await?.is_empty() {
         return Err(Fault::new(Code::ProjectRunning, &options.project, "its containers are in the engine"));
     }
     progress.started(progress::Step::CheckingUpdates, Say::StrategyStarted);

@@ -218,6 +218,15 @@ impl Journal {
         .transpose()
     }
 
+    /// Why a step of the change failed, where one did.
+    pub fn last_failure(&self, id: &str) -> Result<Option<String>> {
+        self.store.with(|db| {
+            let sql =
+                "SELECT detail FROM journal WHERE upgrade_id = ?1 AND mark = 'failed' ORDER BY seq DESC LIMIT 1";
+            db.query_row(sql, [id], |row| row.get(0)).optional()
+        })
+    }
+
     /// Counts one more beginning.
     pub fn attempt(&self, id: &str) -> Result<()> {
         self.update("UPDATE upgrades SET attempts = attempts + 1 WHERE id = ?1", id)

@@ -136,9 +136,6 @@ pub struct ServicePlan {
     pub config_hash: String,
     /// The engine's ID of the image it must run; none for a service that is removed.
     pub image_id: Option<String>,
-    /// It has a volume without a name, which its next container must get.
-    #[serde(default)]
-    pub inherits: bool,
     /// It runs once and must exit 0.
     pub one_shot: bool,
     /// Until it must be ready, in milliseconds.

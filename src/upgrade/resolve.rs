@@ -121,7 +121,7 @@ async fn from_source(
 }
 
 async fn read(fetcher: &Fetcher, source: &Source, at: Location) -> Result<Found> {
-    let bytes = fetcher.document(&at, MAX_BYTES as u64).await.map_err(|fault| too_large(fault, &at))?;
+    let bytes = fetcher.document(&at, MAX_BYTES).await.map_err(|fault| too_large(fault, &at))?;
     let manifest = Manifest::from_json(&bytes, &at.to_string())?;
     Ok(Found { manifest, document: at, top: source.manifest() })
 }
@@ -135,7 +135,7 @@ async fn at_version(fetcher: &Fetcher, source: &Source, newest: Found, target: &
         return Ok(newest);
     }
     let at = source.manifest_of(target)?;
-    let bytes = fetcher.document_if_present(&at, MAX_BYTES as u64).await;
+    let bytes = fetcher.document_if_present(&at, MAX_BYTES).await;
     let Some(bytes) = bytes.map_err(|fault| too_large(fault, &at))? else {
         return Err(Fault::new(Code::ReleaseUnknown, target, format!("there is no {at}")));
     };
@@ -159,7 +159,7 @@ async fn floor_between(
     between.sort();
     for version in between.into_iter().take(MOST_BETWEEN) {
         let at = source.manifest_of(version)?;
-        let Some(bytes) = fetcher.document_if_present(&at, MAX_BYTES as u64).await? else { continue };
+        let Some(bytes) = fetcher.document_if_present(&at, MAX_BYTES).await? else { continue };
         let manifest = Manifest::from_json(&bytes, &at.to_string())?;
         if manifest.requires.floor {
             return Ok(Some(Found { manifest, document: at, top: source.manifest() }));
@@ -285,7 +285,7 @@ fn permitted(
     options: &UpgradeOptions,
 ) -> Result<()> {
     let requires = &manifest.requires;
-    if let Some(api) = requires.engine_api.as_ref().filter(|api| !engine.speaks(api)) {
+    if let Some(api) = requires.engine_api.as_ref().filter(|api| !engine.speaks_version(api)) {
         let cause =
             format!("version {} needs API {api}, it speaks {}", manifest.version, engine.api_version());
         return Err(Fault::new(Code::EngineTooOld, engine.endpoint(), cause));

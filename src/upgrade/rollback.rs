@@ -1,7 +1,7 @@
 //! `client rollback`: back to a release that was here before, by the same runner.
 
 use super::api::{DataChoice, RollbackOptions, RollbackTarget};
-use super::change::{self, Tools};
+use super::change::{self, Ended, Tools};
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
@@ -37,15 +37,19 @@ async fn try_rollback(
 ) -> Result<Outcome> {
     let _lock = installation.lock("rollback")?;
     let tools = Tools::find().await?;
-    if let Some(ended) = change::finish(installation, &tools, progress).await?
-        && ended.state == ChangeState::NeedsAttention
+    let finished = change::finish(installation, &tools, progress).await?;
+    if let Some(ended) = &finished
+        && answers(ended, &options.to)
     {
-        return Ok(ended.outcome);
+        return Ok(ended.outcome.clone());
     }
     let layout = &installation.layout;
     let from = pointers::read(layout, Pointer::Current)?
         .ok_or_else(|| Fault::new(Code::NotInitialised, layout.root().display(), "there is no 'current'"))?;
     let to = target(installation, &options.to)?;
+    if let Some(ended) = finished.as_ref().filter(|_| to == from) {
+        return Ok(ended.outcome.clone());
+    }
     if to == from {
         let version = to.to_string();
         progress.finished(progress::Step::Completed, Say::UpToDate { version: version.clone() });
@@ -67,6 +71,17 @@ async fn try_rollback(
     };
     progress.started(progress::Step::CheckingUpdates, Say::GoingBack { to: to.to_string() });
     Ok(change::begin(installation, &tools, plan, restore.as_deref(), progress).await.outcome)
+}
+
+/// Whether finishing an interrupted change was all that is wanted. Once one has gone back, `previous` is where it
+/// came from, and going there would undo it.
+fn answers(ended: &Ended, to: &RollbackTarget) -> bool {
+    let went_back = match ended.kind {
+        Kind::Rollback => true,
+        Kind::Upgrade => ended.state == ChangeState::RolledBack,
+        _ => false,
+    };
+    ended.state == ChangeState::NeedsAttention || (went_back && matches!(to, RollbackTarget::Previous))
 }
 
 fn target(installation: &Installation, to: &RollbackTarget) -> Result<Version> {

@@ -1,3 +1,6 @@
 //! What the tests share.
 
+pub mod engine;
 pub mod http;
+pub mod stack;
+pub mod tiny;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::docker::{Container, Model};
+use crate::docker::{Container, Model, ReadyPolicy, Service, State, Watched};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
@@ -19,10 +19,10 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
     for service in &services {
         let mut fit = 0;
         for container in extra(world, service).await? {
-            if container.config_hash == service.config_hash && container.state == "created" {
+            if container.config_hash == service.config_hash && container.state == State::Created {
                 fit += 1;
             } else {
-                world.engine.remove(&container.id).await?;
+                world.engine.remove(&container.id, false).await?;
             }
         }
         if fit < service.replicas {
@@ -45,39 +45,48 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has Compose create containers until each service in `wanted` has that many; all others keep what they have.
+/// Has Compose create containers until each service in `wanted` has that many; what they depend on keeps what it
+/// has, and Compose looks at nothing else.
 async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) -> Result<()> {
     let path = world.work_file(model)?;
-    let present = world.engine.list(world.project()).await?;
-    let count = |name: &str| present.iter().filter(|c| c.service == name && !c.oneoff).count() as u32;
+    let present = world.engine.containers(world.project()).await?;
+    let count = |name: &str| present.iter().filter(|c| c.service == name && !c.one_off).count() as u32;
     let mut scales = wanted.clone();
-    for service in Model::from_file(&path)?.services() {
-        scales.entry(service.name.clone()).or_insert_with(|| count(&service.name));
+    // Compose disables a service that neither is named nor depended on, and refuses its scale.
+    for name in with_dependencies(&Model::from_file(&path)?.services(), wanted.keys()) {
+        let present = count(&name);
+        scales.entry(name).or_insert(present);
     }
     let services: Vec<String> = wanted.keys().cloned().collect();
     let current = world.layout().current();
-    let warnings = world.compose.create(world.project(), &current, &path, &scales, &services).await?;
+    let warnings = world.compose.create_beside(world.project(), &current, &path, &scales, &services).await?;
     for text in warnings {
         world.progress.note(Step::StartingServices, Say::Warning { text });
     }
     Ok(())
 }
 
-/// Replaces the stopped containers of a service that cannot exist twice by `count` new ones of `model`.
-pub async fn replace(world: &World<'_>, model: &str, service: &ServicePlan, count: u32) -> Result<()> {
-    if service.inherits {
-        let path = world.work_file(model)?;
-        let current = world.layout().current();
-        world.compose.recreate(world.project(), &current, &path, &service.name).await?;
-        return Ok(());
-    }
-    for container in world.engine.list(world.project()).await? {
-        if container.service == service.name && !container.oneoff {
-            world.engine.stop(&container.id, grace(service)).await?;
-            world.engine.remove(&container.id).await?;
+/// `names` and all they depend on: the services Compose looks at when it is told to create `names`.
+fn with_dependencies<'a>(services: &[Service], names: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<String> = names.cloned().collect();
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            let service = services.iter().find(|service| service.name == name);
+            open.extend(service.into_iter().flat_map(|service| service.depends_on.clone()));
         }
     }
-    make(world, model, &BTreeMap::from([(service.name.clone(), count)])).await
+    found
+}
+
+/// Replaces the stopped containers of a service that cannot exist twice by new ones of `model`, not started.
+pub async fn replace(world: &World<'_>, model: &str, service: &ServicePlan) -> Result<()> {
+    let (project, current, path) = (world.project(), world.layout().current(), world.work_file(model)?);
+    let names = std::slice::from_ref(&service.name);
+    for text in world.compose.recreate(project, &current, &path, names).await? {
+        world.progress.note(Step::StartingServices, Say::Warning { text });
+    }
+    world.engine.settle_recreated(world.compose, project, &current, &path, &service.name).await
 }
 
 fn beside(world: &World<'_>) -> Result<Vec<ServicePlan>> {
@@ -87,10 +96,10 @@ fn beside(world: &World<'_>) -> Result<Vec<ServicePlan>> {
 
 /// The containers of a service that were not there when the change was planned.
 pub async fn extra(world: &World<'_>, service: &ServicePlan) -> Result<Vec<Container>> {
-    let all = world.engine.list(world.project()).await?;
+    let all = world.engine.containers(world.project()).await?;
     let mut found: Vec<Container> = all
         .into_iter()
-        .filter(|c| c.service == service.name && !c.oneoff && !service.old.contains_key(&c.id))
+        .filter(|c| c.service == service.name && !c.one_off && !service.old.contains_key(&c.id))
         .collect();
     found.sort_by_key(|container| container.number);
     Ok(found)
@@ -116,19 +125,19 @@ pub async fn remove_created(world: &mut World<'_>) -> Result<()> {
     for service in beside(world)? {
         for container in extra(world, &service).await? {
             world.engine.stop(&container.id, grace(&service)).await?;
-            world.engine.remove(&container.id).await?;
+            world.engine.remove(&container.id, false).await?;
         }
     }
     let change = world.change()?;
     let known: BTreeSet<&String> = change.networks_before.iter().collect();
-    for network in world.engine.networks(world.project()).await? {
+    for network in world.engine.project_networks(world.project()).await? {
         if !known.contains(&network) {
             world.engine.remove_network(&network).await?;
         }
     }
     // A volume that did not exist before this change holds nothing but what the failed version wrote.
     let known: BTreeSet<&String> = change.volumes_before.iter().collect();
-    for volume in world.engine.volumes(world.project()).await? {
+    for volume in world.engine.project_volumes(world.project()).await? {
         if !known.contains(&volume) {
             world.engine.remove_volume(&volume).await?;
         }
@@ -140,7 +149,7 @@ pub async fn remove_created(world: &mut World<'_>) -> Result<()> {
 /// publish is held by somebody else.
 pub async fn protect(world: &mut World<'_>) -> Result<()> {
     let change = world.change()?;
-    let present = world.engine.list(world.project()).await?;
+    let present = world.engine.containers(world.project()).await?;
     for service in &change.services {
         for id in &service.was_running {
             if !present.iter().any(|container| container.id == *id) {
@@ -184,7 +193,7 @@ pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
 }
 
 async fn bring_one_back(world: &World<'_>, service: &ServicePlan, timeout: Duration) -> Result<()> {
-    let present = world.engine.list(world.project()).await?;
+    let present = world.engine.containers(world.project()).await?;
     let old_is_there = |id: &String| present.iter().any(|container| container.id == *id);
     let ids: Vec<String> = if service.was_running.iter().all(old_is_there) {
         service.was_running.clone()
@@ -194,8 +203,8 @@ async fn bring_one_back(world: &World<'_>, service: &ServicePlan, timeout: Durat
     for id in &ids {
         world.engine.start(id).await?;
     }
-    for id in &ids {
-        world.engine.wait_first_ready(id, timeout, service.one_shot).await?;
+    for id in ids {
+        world.engine.wait_ready(&watched(service, id, timeout, false)).await?;
     }
     Ok(())
 }
@@ -207,14 +216,23 @@ async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<St
         if let crate::upgrade::step::Step::TagImages { moves } = step {
             for step in moves {
                 if let Some(former) = &step.from {
-                    world.engine.tag(former, &step.reference).await?;
+                    world.engine.tag_image(former, &step.reference).await?;
                 }
             }
         }
     }
-    replace(world, OLD_MODEL, service, service.old.len() as u32).await?;
-    let all = world.engine.list(world.project()).await?;
-    Ok(all.into_iter().filter(|c| c.service == service.name && !c.oneoff).map(|c| c.id).collect())
+    replace(world, OLD_MODEL, service).await?;
+    let all = world.engine.containers(world.project()).await?;
+    let ids: Vec<String> =
+        all.into_iter().filter(|c| c.service == service.name && !c.one_off).map(|c| c.id).collect();
+    if let Some(from) = &world.plan.from {
+        let sql = "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)";
+        world.installation.store.with(|db| {
+            let mut record = db.prepare(sql)?;
+            ids.iter().try_for_each(|id| record.execute([id, &service.name, &from.to_string()]).map(drop))
+        })?;
+    }
+    Ok(ids)
 }
 
 /// Stops services before their data is touched.
@@ -225,6 +243,20 @@ pub async fn stop(world: &mut World<'_>, services: &[String]) -> Result<()> {
         stop_old(world, &service).await?;
     }
     Ok(())
+}
+
+/// What is asked of a container of `service`; the planned image only where `planned` is said.
+pub fn watched(service: &ServicePlan, id: String, timeout: Duration, planned: bool) -> Watched {
+    Watched {
+        service: service.name.clone(),
+        container: id,
+        policy: ReadyPolicy {
+            timeout,
+            stability: Duration::from_millis(service.stability_ms),
+            one_shot: service.one_shot,
+            image_ids: service.image_id.iter().filter(|_| planned).cloned().collect(),
+        },
+    }
 }
 
 /// From now on a failure is a rollback.
@@ -254,4 +286,23 @@ pub fn grace(service: &ServicePlan) -> Option<Duration> {
 pub fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compose_looks_at_a_service_and_all_below_it() {
+        let service = |name: &str, after: &[&str]| Service {
+            name: name.into(),
+            depends_on: after.iter().map(|name| (*name).to_owned()).collect(),
+            ..Service::default()
+        };
+        let services =
+            [service("web", &["api"]), service("api", &["db"]), service("db", &[]), service("job", &["db"])];
+        let wanted = ["web".to_owned()];
+        let found: Vec<String> = with_dependencies(&services, wanted.iter()).into_iter().collect();
+        assert_eq!(found, ["api", "db", "web"]);
+    }
 }

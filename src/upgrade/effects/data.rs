@@ -10,7 +10,7 @@ use super::containers::{grace, now_ms};
 use crate::backup::{
     BackupManager, BackupRequest, Kind as BackupKind, Origin, Part, PartKind, RestoreTarget,
 };
-use crate::docker::{Container, Engine, Model};
+use crate::docker::{Container, Engine, Model, Service, State};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
@@ -58,12 +58,15 @@ pub async fn make_backup(
     versions: Option<(crate::release::Version, Option<crate::release::Version>)>,
 ) -> Result<Option<String>> {
     let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
-    let containers = world.engine.list(world.project()).await?;
+    let containers = world.engine.containers(world.project()).await?;
     let data = all_data(world, &model, &containers).await?;
     if data.is_empty() {
         return Ok(None);
     }
-    let parts = data.iter().map(|data| part(world, data)).collect();
+    let mut parts = Vec::new();
+    for one in &data {
+        parts.push(part(world, one).await?);
+    }
     let (version, target) = versions.map_or((None, None), |(version, target)| (Some(version), target));
     let (read, mut was_read) = tokio::sync::oneshot::channel();
     let request = BackupRequest {
@@ -80,7 +83,7 @@ pub async fn make_backup(
     };
     let writers: Vec<String> = containers
         .iter()
-        .filter(|container| container.state == "running" && mounts_any(container, &model, &data))
+        .filter(|container| container.state == State::Running && mounts_any(container, &model, &data))
         .map(|container| container.id.clone())
         .collect();
     freeze(world, &writers).await?;
@@ -159,7 +162,7 @@ pub async fn undo_restore(world: &mut World<'_>) -> Result<()> {
 
 async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
-    let containers = world.engine.list(world.project()).await?;
+    let containers = world.engine.containers(world.project()).await?;
     let data = all_data(world, &model, &containers).await?;
     let users: Vec<&Container> = containers
         .iter()
@@ -221,12 +224,11 @@ pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
     let current = world.layout().current();
     let persist = world.target().map(|info| releases::persist(&info, &world.installation.settings));
     let paths: Vec<_> = persist.unwrap_or_default().iter().map(|path| current.join(path)).collect();
-    let holds = |service: &&crate::docker::ModelService| {
-        let mounts = service.host_paths();
-        let inside = |mount: &String| paths.iter().any(|path| std::path::Path::new(mount).starts_with(path));
-        !service.volumes.is_empty() || mounts.iter().any(inside)
+    let holds = |service: &Service| {
+        let inside = |mount: &std::path::PathBuf| paths.iter().any(|path| mount.starts_with(path));
+        service.volumes().next().is_some() || service.host_paths().iter().any(inside)
     };
-    model.services().iter().filter(holds).map(|service| service.name.clone()).collect()
+    model.services().into_iter().filter(holds).map(|service| service.name).collect()
 }
 
 /// Every named volume and persist path of the release that runs, less what is excluded.
@@ -238,16 +240,16 @@ async fn all_data(world: &World<'_>, model: &Model, containers: &[Container]) ->
     let excluded = |key: &str| excludes(world, &info).any(|pattern| pattern == key);
     let mut volumes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for service in model.services() {
-        for (key, paths) in &service.volumes {
-            let uses = paths.iter().map(|path| (service.name.clone(), path.clone()));
-            volumes.entry(key.clone()).or_default().extend(uses);
+        for (key, path) in service.volumes() {
+            volumes.entry(key.to_owned()).or_default().push((service.name.clone(), path.to_owned()));
         }
     }
     let mut data = Vec::new();
     for (key, uses) in volumes.into_iter().filter(|(key, _)| !excluded(key)) {
-        let Some(name) = model.volume_name(&key) else { continue };
-        let Some(volume) = world.engine.volume(name).await? else { continue };
-        let place = match volume.folder {
+        let Some(name) = volume_name(model, &key) else { continue };
+        let Some(volume) = world.engine.volume(&name).await? else { continue };
+        let on_disk = volume.local_plain && world.engine.is_local() && volume.mountpoint.read_dir().is_ok();
+        let place = match on_disk.then_some(volume.mountpoint) {
             Some(folder) => Some(Place::Disk(folder)),
             None => uses.iter().find_map(|(service, path)| {
                 let container = containers.iter().find(|container| container.service == *service)?;
@@ -279,21 +281,28 @@ fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<It
     info.backup.exclude.iter().chain(&world.installation.settings.backup.exclude)
 }
 
-fn part(world: &World<'_>, data: &Data) -> Part {
+async fn part(world: &World<'_>, data: &Data) -> Result<Part> {
     let origin = match &data.place {
         Place::Disk(path) => Origin::Disk(path.clone()),
-        Place::Engine { container, path } => Origin::Tar(Box::new(world.engine.archive(container, path))),
+        Place::Engine { container, path } => {
+            Origin::Tar(Box::new(world.engine.archive(container, path).await?))
+        }
     };
-    Part { name: data.name.clone(), kind: data.kind.clone(), origin }
+    Ok(Part { name: data.name.clone(), kind: data.kind.clone(), origin })
+}
+
+/// The real name of the volume a Compose key stands for.
+fn volume_name(model: &Model, key: &str) -> Option<String> {
+    model.volumes().into_iter().find(|volume| volume.key == key).map(|volume| volume.name)
 }
 
 /// Whether a container mounts any of the data.
 fn mounts_any(container: &Container, model: &Model, data: &[Data]) -> bool {
     data.iter().any(|data| match (&data.kind, &data.place) {
         (PartKind::Volume { volume }, _) => {
-            model.volume_name(volume).is_some_and(|name| container.volumes.iter().any(|used| used == name))
+            volume_name(model, volume).is_some_and(|name| container.mounts_volume(&name))
         }
-        (PartKind::Path { .. }, Place::Disk(folder)) => container.host_paths.iter().any(|path| {
+        (PartKind::Path { .. }, Place::Disk(folder)) => container.host_paths().any(|path| {
             std::path::Path::new(path)
                 .canonicalize()
                 .is_ok_and(|real| real.starts_with(folder) || folder.starts_with(&real))

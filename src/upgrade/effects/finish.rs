@@ -104,23 +104,15 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
         }
         for id in service.old.keys() {
             world.engine.stop(id, grace(service)).await?;
-            world.engine.remove(id).await?;
+            world.engine.remove(id, false).await?;
         }
         let new = facts.created.get(&service.name).into_iter().flatten();
-        let mut usual: BTreeSet<String> = service.old.values().cloned().collect();
-        if service.action == Action::Recreate {
+        // Beside nothing, Compose has given the right names at once; they may be the release's own.
+        if matches!(service.action, Action::Recreate | Action::Add) {
             continue;
         }
-        let project = world.project();
-        usual.extend((1..=service.replicas).map(|number| format!("{project}-{}-{number}", service.name)));
-        let names = service.old.values().cloned().chain(usual).collect::<Vec<_>>();
-        let mut taken = BTreeSet::new();
-        for id in new {
-            let free = names.iter().find(|name| !taken.contains(*name));
-            if let Some(name) = free {
-                world.engine.rename(id, name).await?;
-                taken.insert(name.clone());
-            }
+        for (number, id) in (1..=service.replicas).zip(new) {
+            world.engine.rename(id, &format!("{}-{}-{number}", world.project(), service.name)).await?;
         }
     }
     Ok(())
@@ -152,7 +144,7 @@ pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
 /// The release folders that living containers were started from; records of dead ones are dropped.
 async fn folders_in_use(world: &World<'_>) -> Result<BTreeSet<String>> {
     let living: BTreeSet<String> =
-        world.engine.list(world.project()).await?.into_iter().map(|container| container.id).collect();
+        world.engine.containers(world.project()).await?.into_iter().map(|container| container.id).collect();
     let rows: Vec<(String, String)> = world.installation.store.with(|db| {
         db.prepare("SELECT container_id, release FROM containers")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?

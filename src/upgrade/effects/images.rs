@@ -20,7 +20,7 @@ pub async fn load(world: &mut World<'_>, file: Option<&str>) -> Result<()> {
     let info = world.target()?;
     let mut missing = Vec::new();
     for image in &info.images {
-        if world.engine.find(image).await?.is_none() {
+        if world.engine.find_image(image).await?.is_none() {
             missing.push(image.clone());
         }
     }
@@ -30,9 +30,8 @@ pub async fn load(world: &mut World<'_>, file: Option<&str>) -> Result<()> {
     }
     for image in &info.images {
         let id = engine_id(world, image).await?;
-        world.engine.tag(&id, &pin(world.project(), image)).await?;
+        world.engine.tag_image(&id, &pin(world.project(), image)).await?;
         if missing.contains(image) {
-            world.engine.prove(&id).await?;
             world.progress.note(Step::LoadingImages, Say::ImageParsed { image: image.reference.clone() });
         }
     }
@@ -54,19 +53,19 @@ async fn load_missing(world: &World<'_>, file: Option<&str>, missing: &[ImageInf
     let total = Some(archive.length());
     let mut meter =
         world.progress.meter(Step::LoadingImages, Say::ImageLoading { image: names }, Unit::Bytes, total);
-    world.engine.load(archive, missing, move |bytes| meter.add(bytes)).await
+    world.engine.load_images(archive, missing, move |bytes| meter.add(bytes)).await
 }
 
 /// The engine's ID of an image that must be there.
 pub async fn engine_id(world: &World<'_>, image: &ImageInfo) -> Result<String> {
-    let found = world.engine.find(image).await?;
+    let found = world.engine.find_image(image).await?;
     found.ok_or_else(|| Fault::new(Code::ImageMissing, &image.reference, format!("wanted {}", image.id)))
 }
 
 /// Moves references to the new images.
 pub async fn tag(world: &mut World<'_>, moves: &[TagMove]) -> Result<()> {
     for step in moves {
-        world.engine.tag(&step.to, &step.reference).await?;
+        world.engine.tag_image(&step.to, &step.reference).await?;
     }
     Ok(())
 }
@@ -75,8 +74,8 @@ pub async fn tag(world: &mut World<'_>, moves: &[TagMove]) -> Result<()> {
 pub async fn untag(world: &mut World<'_>, moves: &[TagMove]) -> Result<()> {
     for step in moves {
         match &step.from {
-            Some(former) => world.engine.tag(former, &step.reference).await?,
-            None => world.engine.untag(&step.reference).await?,
+            Some(former) => world.engine.tag_image(former, &step.reference).await?,
+            None => world.engine.untag_image(&step.reference).await?,
         }
     }
     Ok(())
@@ -88,7 +87,7 @@ pub async fn unpin(world: &World<'_>, gone: &ReleaseInfo, kept: &[ReleaseInfo]) 
     for image in &gone.images {
         let needed = kept.iter().flat_map(|info| &info.images).any(|other| other.id == image.id);
         if !needed {
-            world.engine.untag(&pin(world.project(), image)).await?;
+            world.engine.untag_image(&pin(world.project(), image)).await?;
         }
     }
     Ok(())

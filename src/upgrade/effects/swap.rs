@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::containers::{check_created, extra, grace, mark_touched, now_ms, replace, stop_old};
-use crate::docker::Stable;
+use super::containers::{check_created, extra, grace, mark_touched, now_ms, replace, stop_old, watched};
 use crate::fault::Result;
 use crate::messages::Say;
 use crate::progress::Step;
@@ -72,7 +71,7 @@ fn created(world: &World<'_>, service: &ServicePlan) -> Vec<String> {
 async fn recreate(world: &mut World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
     let mut new = extra(world, service).await?;
     if check_created(service, &new).is_err() {
-        replace(world, NEW_MODEL, service, service.replicas).await?;
+        replace(world, NEW_MODEL, service).await?;
         new = extra(world, service).await?;
         check_created(service, &new)?;
     }
@@ -91,7 +90,7 @@ async fn start(world: &mut World<'_>, service: &ServicePlan, ids: &[String]) -> 
     }
     for id in ids {
         let timeout = Duration::from_millis(service.timeout_ms);
-        world.engine.wait_first_ready(id, timeout, service.one_shot).await?;
+        world.engine.wait_ready(&watched(service, id.clone(), timeout, true)).await?;
     }
     Ok(())
 }
@@ -129,30 +128,25 @@ pub async fn verify(world: &mut World<'_>) -> Result<()> {
     world.progress.started(Step::VerifyingServices, Say::VerifyStarted);
     let change = world.change()?.clone();
     let changed = change.services.iter().any(|service| service.action != Action::Unchanged);
-    let mut watched = Vec::new();
-    let present = world.engine.list(world.project()).await?;
+    let mut all = Vec::new();
     for service in change.services.iter().filter(|service| service.replicas > 0) {
-        let new = match service.action {
+        let ids: Vec<String> = match service.action {
             Action::Unchanged | Action::Restart => service.old.keys().cloned().collect(),
             _ => created(world, service),
         };
-        for id in new {
-            let window = if changed { service.stability_ms } else { 0 };
-            watched.push(Stable {
-                service: service.name.clone(),
-                image_id: service.image_id.clone(),
-                one_shot: service.one_shot,
-                window: Duration::from_millis(window),
-                timeout: Duration::from_millis(service.timeout_ms),
-                name: present.iter().find(|c| c.id == id).map_or_else(|| id.clone(), |c| c.name.clone()),
-                id,
-            });
+        let timeout = Duration::from_millis(service.timeout_ms);
+        for id in ids {
+            let mut one = watched(service, id, timeout, true);
+            if !changed {
+                one.policy.stability = Duration::ZERO;
+            }
+            all.push(one);
         }
     }
-    world.engine.verify_stable(&watched).await?;
-    let containers: Vec<_> =
-        watched.iter().map(|stable| (stable.service.clone(), stable.id.clone())).collect();
-    world.engine.run_probes(&info.health.probes, &containers).await?;
+    world.engine.verify_stable(&all).await?;
+    for probe in &info.health.probes {
+        world.engine.probe(world.project(), probe).await?;
+    }
     world.progress.finished(Step::VerifyingServices, Say::VerifyFinished);
     Ok(())
 }

@@ -1,0 +1,51 @@
+//! Killed while a rollback brings the data back.
+
+use super::Crash;
+
+const BACK: [&str; 5] = ["rollback", "--to", "previous", "--restore-data", "--yes"];
+
+/// On 1.1.0, with rows that were written after the upgrade.
+fn upgraded(crash: &mut Crash) -> Vec<String> {
+    crash.upgrade("1.1.0").expect(0);
+    let before = crash.rows.clone();
+    crash.write();
+    before
+}
+
+#[test]
+fn it_is_finished_and_only_once() {
+    let mut crash = Crash::installed(|_| {});
+    for pair in [
+        ["started:stop_services", "applied:stop_services"],
+        ["started:backup", "applied:backup"],
+        ["started:restore_data", "applied:restore_data"],
+    ] {
+        let before = upgraded(&mut crash);
+        for point in pair {
+            crash.tiny.killed(point, &BACK);
+        }
+        let result = crash.tiny.client(&BACK).expect(0).json();
+        assert_eq!(
+            (&result["from"], &result["to"]),
+            (&"1.1.0".into(), &"1.0.0".into()),
+            "{pair:?}: {result:#}"
+        );
+        crash.rows = before;
+        crash.whole("1.0.0");
+    }
+}
+
+#[test]
+fn one_that_is_given_up_puts_the_newer_data_back() {
+    let mut crash = Crash::installed(|_| {});
+    upgraded(&mut crash);
+    for _ in 0..3 {
+        crash.tiny.killed("started:swap:web", &BACK);
+    }
+    for point in ["undo_started:restore_data", "undo_applied:restore_data"] {
+        crash.tiny.killed(point, &BACK);
+    }
+    let result = crash.tiny.client(&BACK).expect(20).json();
+    assert_eq!(result["rolled_back_to"], "1.1.0", "{result:#}");
+    crash.whole_after_undo("1.1.0");
+}

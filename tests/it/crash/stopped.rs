@@ -1,0 +1,116 @@
+//! Stopped from outside in the middle of its work: by a signal, by a cut download, by another client's lock.
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Crash;
+use crate::support::http::HttpServer;
+use crate::support::tiny::{docker, wait_for};
+
+const UPGRADE: [&str; 4] = ["upgrade", "--yes", "--target", "1.1.0"];
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Serves the installation's source slowly: its newest bundle takes more than two seconds.
+fn slow_source(crash: &Crash) -> (HttpServer, String) {
+    let server = HttpServer::serve_dir(&crash.tiny.source);
+    let bundle = crash.tiny.bundle("1.1.0");
+    let path = format!("/{bundle}");
+    for _ in 0..2 {
+        server.once(&path, |request, honest| honest(&request).pace(Duration::from_millis(80)));
+    }
+    crash.tiny.set_source(&server.url());
+    (server, path)
+}
+
+fn downloading(crash: &Crash) -> bool {
+    let entries = std::fs::read_dir(crash.tiny.root.join("bundles")).unwrap();
+    let largest = entries.map(|entry| entry.unwrap()).filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        !name.ends_with(".bundle") && entry.metadata().is_ok_and(|found| found.len() > 500_000)
+    });
+    largest.count() > 0
+}
+
+#[test]
+fn a_killed_download_is_resumed() {
+    let mut crash = Crash::installed(|_| {});
+    let (server, path) = slow_source(&crash);
+    let mut child = crash.tiny.spawn(&UPGRADE);
+    wait_for("half the bundle", || downloading(&crash));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let result = crash.tiny.client(&UPGRADE).expect(0).json();
+    assert!(result["bytes_downloaded"].as_u64() < result["bytes_bundle"].as_u64(), "{result:#}");
+    assert_eq!(server.statuses(&path), [200, 206]);
+    crash.whole("1.1.0");
+}
+
+#[test]
+fn a_second_client_is_told_who_is_at_work() {
+    let mut crash = Crash::installed(|_| {});
+    let (_server, _path) = slow_source(&crash);
+    let mut first = crash.tiny.spawn(&UPGRADE);
+    wait_for("the first client's download", || downloading(&crash));
+    for arguments in [&UPGRADE[..], &["rollback", "--yes"], &["backup", "create"]] {
+        let refused = crash.tiny.client(arguments).expect_error(30, "LOCKED");
+        assert!(refused.message().contains(&format!("pid {} (upgrade)", first.id())), "{refused:?}");
+    }
+    assert_eq!(crash.tiny.client(&["status"]).expect(0).json()["state"], "upgrading");
+    let mut output = String::new();
+    std::io::Read::read_to_string(&mut first.stdout.take().unwrap(), &mut output).unwrap();
+    assert!(first.wait().unwrap().success(), "{output}");
+    crash.whole("1.1.0");
+}
+
+#[test]
+fn a_signal_in_the_swap_leaves_a_state_that_the_next_run_finishes() {
+    let mut crash = Crash::installed(|_| {});
+    for (signal, to) in [(Signal::INT, "1.1.0"), (Signal::TERM, "1.0.0")] {
+        crash.write();
+        let mut child = crash.tiny.spawn(&["upgrade", "--yes", "--target", to]);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let stopping = lines.find(|line| line.contains("\"StoppingServices\""));
+        assert!(stopping.is_some(), "no service was stopped");
+        send(&child, signal);
+        let last = lines.last().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{last}");
+        let result: serde_json::Value = serde_json::from_str(&last).unwrap();
+        assert_eq!(result["error"]["code"], "INTERRUPTED", "{last}");
+        crash.upgrade(to).expect(0);
+        crash.whole(to);
+    }
+}
+
+#[test]
+fn what_a_killed_backup_froze_is_thawed_by_the_next_command() {
+    let crash = Crash::installed(|_| {});
+    let volume =
+        docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &crash.tiny.things("volume")[0]]);
+    let noise: Vec<u8> = (0..24 << 20).map(|_| rand::random()).collect();
+    std::fs::write(format!("{}/noise", volume.trim()), noise).unwrap();
+    let paused = || {
+        let project = format!("label=com.docker.compose.project={}", crash.tiny.project);
+        let told = docker(&["ps", "-q", "--filter", "status=paused", "--filter", &project]);
+        told.lines().count()
+    };
+    for next in [&["upgrade", "--yes", "--target", "1.0.0"][..], &["backup", "create"]] {
+        let mut child = crash.tiny.spawn(&["backup", "create"]);
+        wait_for("a frozen container", || paused() > 0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(paused() > 0, "the backup was over before it was killed");
+        crash.tiny.client(next).expect(0);
+        assert_eq!(paused(), 0);
+    }
+    let list = crash.tiny.client(&["backup", "list"]).expect(0).json();
+    let statuses: Vec<&str> =
+        list["backups"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == "complete").count(), 1, "{list:#}");
+    assert!(!statuses.contains(&"running"), "{list:#}");
+}

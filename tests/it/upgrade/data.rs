@@ -1,0 +1,177 @@
+//! The stack's data: it survives, is backed up, and comes back exactly.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use crate::support::stack::{Device, IDLE, Stack, snapshot};
+
+/// Tells everything about the volume of `db`.
+const TELL: &str = "cd /rows; find . | sort | while read f; do stat -c '%n %a %u:%g %F %N' $f; \
+    [ -f $f ] && cat $f; done";
+
+/// A database with a named volume and an app with a persist folder.
+fn installed() -> (Stack, Device) {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("db", &format!("{IDLE}\nvolumes: ['rows:/rows']"))
+            .service("app", &format!("{IDLE}\nvolumes: ['./data:/data']\ndepends_on: [db]"))
+            .sections("volumes: {rows: {}}");
+    });
+    let device = Device::init(&stack);
+    (stack, device)
+}
+
+/// Data with everything that is easily lost.
+fn fill(device: &Device) {
+    let volume = "cd /rows; echo one > a; mkdir -p deep/empty; chmod 1750 deep/empty; chmod 4755 a; \
+        chown 70:71 a deep; ln -s a link; ln a hard";
+    device.sh("db", volume);
+    let data = device.path("shared/data");
+    fs::create_dir_all(data.join("deep/empty")).unwrap();
+    fs::write(data.join("file"), "one").unwrap();
+    fs::set_permissions(data.join("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(data.join("deep/empty"), fs::Permissions::from_mode(0o2711)).unwrap();
+    symlink("file", data.join("link")).unwrap();
+    xattr::set(data.join("file"), "user.note", b"mine").unwrap();
+}
+
+/// All of it, to be compared.
+fn state(device: &Device) -> (String, BTreeMap<String, String>, Option<Vec<u8>>) {
+    let data = device.path("shared/data");
+    (device.sh("db", TELL), snapshot(&data), xattr::get(data.join("file"), "user.note").unwrap())
+}
+
+/// Everything is different afterwards.
+fn spoil(device: &Device) {
+    device.sh("db", "cd /rows; echo two > a; chmod 600 a; rm -r deep link; touch new");
+    let data = device.path("shared/data");
+    fs::remove_dir_all(data.join("deep")).unwrap();
+    fs::remove_file(data.join("link")).unwrap();
+    fs::remove_file(data.join("file")).unwrap();
+    fs::write(data.join("file"), "two").unwrap();
+    fs::write(data.join("new"), "new").unwrap();
+}
+
+#[test]
+fn data_survives_an_upgrade_and_can_be_restored_to_before_it() {
+    let (mut stack, device) = installed();
+    fill(&device);
+    let before = state(&device);
+    stack.release("1.1.0", |r| {
+        r.rebuild("db").rebuild("app");
+    });
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(state(&device), before);
+    assert_eq!(device.sh("app", "cat /data/file"), "one");
+
+    let id = ended.outcome["backup_id"].as_str().unwrap();
+    let (code, list) = device.ask(&["backup", "list"]);
+    let backups = list["backups"].as_array().unwrap();
+    assert_eq!((code, backups.len()), (0, 1));
+    assert_eq!((&backups[0]["id"], &backups[0]["kind"]), (&id.into(), &"pre-upgrade".into()));
+    assert_eq!((&backups[0]["version"], &backups[0]["status"]), (&"1.0.0".into(), &"complete".into()));
+    let (code, shown) = device.ask(&["backup", "show", id]);
+    let paths = shown["contents"].to_string();
+    assert!(code == 0 && paths.contains("rows") && paths.contains("deep/empty"), "{shown}");
+    assert_eq!(device.ask(&["backup", "verify", id]).0, 0);
+
+    spoil(&device);
+    let spoilt = state(&device);
+    let ended = device.run(&["backup", "restore", id, "--yes"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(state(&device), before);
+    assert_eq!(device.version("current"), "1.1.0", "only the data went back");
+    let undo = ended.outcome["backup_id"].as_str().unwrap();
+    let ended = device.run(&["backup", "restore", undo, "--yes"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(state(&device), spoilt, "a restore can be taken back");
+}
+
+#[test]
+fn a_manual_backup_is_restored_and_a_damaged_one_is_refused() {
+    let (_stack, device) = installed();
+    fill(&device);
+    let before = state(&device);
+    let (code, made) = device.ask(&["backup", "create"]);
+    assert_eq!((code, &made["kind"], &made["status"]), (0, &"manual".into(), &"complete".into()));
+    let id = made["id"].as_str().unwrap();
+    spoil(&device);
+    assert_eq!(device.run(&["backup", "restore", id]).code, 11, "nobody agreed to it");
+    assert_eq!(device.run(&["backup", "restore", id, "--yes"]).code, 0);
+    assert_eq!(state(&device), before);
+
+    let file = device.path("backups").join(made["file"].as_str().unwrap());
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    fs::write(&file, bytes).unwrap();
+    let containers = device.containers();
+    let ended = device.run(&["backup", "restore", id, "--yes"]);
+    assert_ne!(ended.code, 0, "{ended:#?}");
+    assert_ne!(device.ask(&["backup", "verify", id]).0, 0);
+    assert_eq!(device.containers(), containers, "nothing was stopped");
+    assert_eq!(state(&device), before);
+}
+
+/// Publishes a release that changes the data and then fails.
+fn failing_migration(stack: &mut Stack, declared: bool) {
+    stack.release("1.1.0", |r| {
+        let line = "echo two > /rows/a; rm -r /rows/deep; touch /rows/new; exec sleep 100000";
+        r.service("db", &format!("command: [sh, -c, '{line}']\nvolumes: ['rows:/rows']"))
+            .service("app", "command: [sh, -c, 'echo two > /data/file; exit 1']\nvolumes: ['./data:/data']\ndepends_on: [db]")
+            .toml(&format!("migrates_data = {declared}\n[health]\ntimeout_ms = 5000\nstability_ms = 300\n"));
+    });
+}
+
+#[test]
+fn a_failed_migration_gives_the_data_back_exactly() {
+    let (mut stack, device) = installed();
+    fill(&device);
+    let before = state(&device);
+    failing_migration(&mut stack, true);
+    let containers = device.containers();
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 20, "{ended:#?}");
+    assert_eq!(state(&device), before);
+    for (name, container) in device.containers() {
+        assert!(container.running && container.id == containers[&name].id, "{name}");
+    }
+}
+
+#[test]
+fn data_is_left_alone_where_no_migration_is_declared() {
+    let (mut stack, device) = installed();
+    fill(&device);
+    failing_migration(&mut stack, false);
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 20, "{ended:#?}");
+    assert_eq!(
+        device.sh("db", "cat /rows/a"),
+        "two",
+        "what was written while it was tried is not thrown away"
+    );
+}
+
+#[test]
+fn rolling_back_a_declared_migration_restores_the_data_unless_it_is_to_be_kept() {
+    let (mut stack, device) = installed();
+    fill(&device);
+    let before = state(&device);
+    stack.release("1.1.0", |r| {
+        let line = "[ -e /rows/new ] || echo two > /rows/a; touch /rows/new; exec sleep 100000";
+        r.service("db", &format!("command: [sh, -c, '{line}']\nvolumes: ['rows:/rows']"))
+            .toml("migrates_data = true\n[health]\ntimeout_ms = 5000\nstability_ms = 300\n");
+    });
+    assert_eq!(device.upgrade(&[]).code, 0);
+    assert_eq!(device.sh("db", "cat /rows/a"), "two");
+    let ended = device.rollback(&[]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!((device.version("current").as_str(), state(&device)), ("1.0.0", before));
+
+    assert_eq!(device.upgrade(&[]).code, 0);
+    let ended = device.rollback(&["--keep-data"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(device.sh("db", "cat /rows/a"), "two");
+}
