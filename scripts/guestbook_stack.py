@@ -71,7 +71,7 @@ def scratch():
 
 
 def remove_project(project):
-    """Removes every container, network and volume of a Compose project."""
+    """Removes every container, network and volume of a Compose project, and the names that pin its images."""
     mine = f"label=com.docker.compose.project={project}"
     for kind, remove in (
         (["ps", "--all"], ["rm", "--force", "--volumes"]),
@@ -81,6 +81,11 @@ def remove_project(project):
         found = run("docker", *kind, "--quiet", "--filter", mine).split()
         if found:
             run("docker", *remove, *found)
+    pins = run(
+        "docker", "images", "--filter", f"reference=compose-upgrade.pin/{project}", "--format", "{{.Repository}}:{{.Tag}}"
+    ).split()
+    if pins:
+        run("docker", "rmi", "--force", *pins)
 
 
 def containers(project):

@@ -30,7 +30,7 @@ mod world;
 
 pub use api::*;
 pub use backups::{
-    backup_create, backup_delete, backup_list, backup_prune, backup_restore, backup_show, backup_verify,
+    backup_create, backup_delete, backup_list, backup_prune, backup_restore, backup_show, backup_verify, thaw,
 };
 pub use command::{check, plan, upgrade};
 pub use doctor::doctor;

@@ -16,7 +16,7 @@ use super::command::{self, Answer};
 use super::context::{Context, Form};
 use super::sink::to_stderr;
 use super::stop::Stop;
-use super::{report, view};
+use super::{backend, report, view};
 
 /// How long work that cannot be cancelled (a file being written) may take to end after the command ended.
 const GRACE: Duration = Duration::from_secs(10);
@@ -71,6 +71,7 @@ pub fn refused(fault: &Fault, lang: Lang) -> Outcome {
         bytes_bundle: 0,
         backup_id: None,
         downtime_ms: std::collections::BTreeMap::new(),
+        frozen_ms: Default::default(),
         duration_ms: 0,
         error: Some(ErrorBody::new(fault, lang)),
         warnings: Vec::new(),
@@ -106,7 +107,13 @@ fn answer(command: Command, context: &Context) -> Result<Answer> {
         tokio::select! {
             biased;
             answer = command::run(command, context) => answer,
-            signal = stop.wished() => Err(Fault::new(Code::Interrupted, name, signal)),
+            signal = stop.wished() => {
+                // The next run would do it too, but nobody should stay frozen until then.
+                match context.installation() {
+                    Ok(installation) => backend::thaw(&installation).await.and(Err(Fault::new(Code::Interrupted, name, signal))),
+                    Err(_) => Err(Fault::new(Code::Interrupted, name, signal)),
+                }
+            }
         }
     });
     runtime.shutdown_timeout(GRACE);

@@ -35,6 +35,7 @@ words! {
     Downloaded "downloaded" "已下载";
     Backup "backup" "备份";
     Downtime "downtime" "停机时间";
+    Frozen "frozen for the backup" "备份时冻结";
     Project "project" "项目";
     State "state" "状态";
     Current "current" "当前版本";

@@ -155,6 +155,9 @@ pub struct Outcome {
     pub backup_id: Option<String>,
     /// Per service that was swapped: from the stop of the old container to the readiness of the new one.
     pub downtime_ms: BTreeMap<String, u64>,
+    /// Per service that was frozen while its data was read for the backup.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub frozen_ms: BTreeMap<String, u64>,
     /// Of the whole change.
     pub duration_ms: u64,
     /// What failed.

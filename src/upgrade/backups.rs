@@ -108,6 +108,16 @@ async fn settle(installation: &Installation, tools: &Tools, progress: &Progress)
     }
 }
 
+/// Lets go on what a stopped command had frozen for a backup.
+pub async fn thaw(installation: &Installation) -> Result<()> {
+    // Whoever holds the lock by now is at work with it.
+    let Ok(_lock) = installation.lock("thaw") else { return Ok(()) };
+    if !data::is_frozen(installation)? {
+        return Ok(());
+    }
+    data::thaw(installation, &crate::docker::Engine::connect().await?).await
+}
+
 fn restore_plan(version: &Version) -> Plan {
     Plan {
         schema: 1,

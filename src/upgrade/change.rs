@@ -206,7 +206,7 @@ async fn go_back(
     }
     let to = world.plan.from.as_ref().map(ToString::to_string).unwrap_or_default();
     world.progress.finished(progress::Step::RollingBack, Say::RolledBack { to });
-    if world.plan.kind == Kind::Upgrade {
+    if world.plan.kind == Kind::Upgrade && speaks_against_release(fault.code()) {
         let why = fault.to_string();
         let kept = resolve::quarantine(world.installation, &world.plan.to, world.plan.manifest_hash, &why);
         if let Err(broken) = kept {
@@ -214,6 +214,16 @@ async fn go_back(
         }
     }
     end(world, journal, ChangeState::RolledBack, Some(Disposition::RolledBack), Some(fault), started)
+}
+
+/// Whether a failure says something about the release. A port that somebody else holds or a full disk does not, and
+/// the next try may well work.
+fn speaks_against_release(code: Code) -> bool {
+    use Code::*;
+    matches!(
+        code,
+        Unhealthy | HealthTimeout | Exited | ProbeFailed | ContainerFailed | ImageWrong | ComposeFailed
+    )
 }
 
 /// Records the end and words the outcome.
@@ -266,6 +276,7 @@ fn outcome(
         bytes_bundle: world.plan.bytes_bundle,
         backup_id: facts.backup_id.clone(),
         downtime_ms: facts.downtime_ms.clone(),
+        frozen_ms: facts.frozen_ms.clone(),
         duration_ms: started.elapsed().as_millis() as u64,
         error: fault.map(|fault| ErrorBody::new(fault, world.progress.lang())),
         warnings: facts.warnings.clone(),
@@ -307,6 +318,7 @@ pub fn blank() -> Outcome {
         bytes_bundle: 0,
         backup_id: None,
         downtime_ms: Default::default(),
+        frozen_ms: Default::default(),
         duration_ms: 0,
         error: None,
         warnings: Vec::new(),

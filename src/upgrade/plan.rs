@@ -197,6 +197,8 @@ pub struct Facts {
     pub stopped_at_ms: BTreeMap<String, u64>,
     /// From stop to readiness.
     pub downtime_ms: BTreeMap<String, u64>,
+    /// How long services were frozen while their data was read.
+    pub frozen_ms: BTreeMap<String, u64>,
     /// The new release was started, or data was restored: the data may not be what it was.
     pub data_at_risk: bool,
     /// The running stack may have been touched.

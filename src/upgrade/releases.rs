@@ -128,9 +128,14 @@ fn link_shared(layout: &Layout, folder: &Path, path: &str) -> Result<()> {
         Ok(_) => fs::remove_file(&link).at(&link)?,
         Err(_) => {}
     }
-    // releases/<version>/ is two levels below the root; each folder within adds one.
+    symlink(shared_link(path), &link).at(&link)
+}
+
+/// The text of the link at `path` of a release folder: `releases/<version>/` is two levels below the root, and
+/// each folder within adds one.
+pub fn shared_link(path: &str) -> String {
     let up = "../".repeat(2 + path.matches('/').count());
-    symlink(format!("{up}shared/{path}"), &link).at(&link)
+    format!("{up}shared/{path}")
 }
 
 /// An administrator who types `docker compose up -d` in `current/` must mean this project.

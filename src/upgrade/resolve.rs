@@ -63,7 +63,7 @@ pub async fn offer(
         engine_arch: arch,
         offered: &found.manifest,
         force_full: options.force_full,
-        targeted: options.target.is_some() || options.bundle.is_some(),
+        targeted: options.target.is_some(),
     };
     let decision = decide(&facts);
     let (package, patch) = match decision.strategy {

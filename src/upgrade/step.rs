@@ -89,6 +89,15 @@ pub struct TagMove {
     pub from: Option<String>,
 }
 
+impl Package {
+    /// What a person knows it by: the last part of where it comes from.
+    pub fn name(&self) -> String {
+        let first = self.locations.first().map(String::as_str).unwrap_or(&self.file);
+        let path = first.split(['?', '#']).next().unwrap_or(first);
+        path.rsplit('/').next().unwrap_or(path).to_owned()
+    }
+}
+
 impl Step {
     /// The public step it belongs to.
     pub fn public(&self) -> progress::Step {
@@ -142,7 +151,7 @@ impl Step {
 
     fn english(&self) -> String {
         match self {
-            Self::Fetch(package) => format!("fetch {} and verify it", package.file),
+            Self::Fetch(package) => format!("fetch {} and verify it", package.name()),
             Self::Unpack { patch: None, .. } => "unpack the release".into(),
             Self::Unpack { patch: Some(_), .. } => {
                 "make the release from the installed one and the patch".into()
@@ -168,7 +177,7 @@ impl Step {
 
     fn chinese(&self) -> String {
         match self {
-            Self::Fetch(package) => format!("下载并校验 {}", package.file),
+            Self::Fetch(package) => format!("下载并校验 {}", package.name()),
             Self::Unpack { patch: None, .. } => "解压新版本".into(),
             Self::Unpack { patch: Some(_), .. } => "由已安装版本和补丁生成新版本".into(),
             Self::CarryEdits => "保留 .env 和修改过的配置文件".into(),

@@ -72,6 +72,10 @@ fn measures(outcome: &Outcome, look: Look) -> Facts {
         let one = |(service, ms): (&String, &u64)| format!("{service} {}", duration(*ms));
         facts.add(Words::Downtime, outcome.downtime_ms.iter().map(one).collect::<Vec<_>>().join(", "));
     }
+    if !outcome.frozen_ms.is_empty() {
+        let one = |(service, ms): (&String, &u64)| format!("{service} {}", duration(*ms));
+        facts.add(Words::Frozen, outcome.frozen_ms.iter().map(one).collect::<Vec<_>>().join(", "));
+    }
     if outcome.duration_ms > 0 {
         facts.add(Words::Took, duration(outcome.duration_ms));
     }
@@ -102,6 +106,7 @@ mod tests {
             bytes_bundle: 73_400_320,
             backup_id: Some("b-1".into()),
             downtime_ms: [("api".into(), 1410), ("web".into(), 352)].into(),
+            frozen_ms: Default::default(),
             duration_ms: 4210,
             error: None,
             warnings: vec!["a setting was added".into()],

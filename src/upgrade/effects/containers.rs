@@ -181,9 +181,18 @@ pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
             continue;
         }
         world.progress.note(Step::RollingBack, Say::ServiceStarting { service: name.clone() });
-        if let Err(fault) = bring_one_back(world, service, info.timeout_of(name)).await {
-            world.progress.failed(Step::RollingBack, &fault);
-            failures.push(fault);
+        match bring_one_back(world, service, info.timeout_of(name)).await {
+            Err(fault) => {
+                world.progress.failed(Step::RollingBack, &fault);
+                failures.push(fault);
+            }
+            // Until now it was not what its users know.
+            Ok(()) => {
+                if let Some(stopped) = world.facts().stopped_at_ms.get(name).copied() {
+                    let ms = now_ms().saturating_sub(stopped);
+                    world.learn(|facts| facts.downtime_ms.extend([(name.clone(), ms)]))?;
+                }
+            }
         }
     }
     match failures.into_iter().next() {

@@ -86,6 +86,7 @@ pub async fn make_backup(
         .filter(|container| container.state == State::Running && mounts_any(container, &model, &data))
         .map(|container| container.id.clone())
         .collect();
+    let began = std::time::Instant::now();
     freeze(world, &writers).await?;
     let manager = Arc::new(BackupManager::new(world.installation.store.clone(), world.layout().backups()));
     let work =
@@ -97,6 +98,10 @@ pub async fn make_backup(
         _ = &mut was_read => None,
     };
     thaw(world.installation, world.engine).await?;
+    let ms = began.elapsed().as_millis() as u64;
+    let services: Vec<String> =
+        containers.iter().filter(|c| writers.contains(&c.id)).map(|c| c.service.clone()).collect();
+    world.learn(|facts| facts.frozen_ms.extend(services.into_iter().map(|service| (service, ms))))?;
     let record = match early {
         Some(result) => result?,
         None => work.await?,
@@ -121,11 +126,20 @@ async fn freeze(world: &World<'_>, containers: &[String]) -> Result<()> {
     Ok(())
 }
 
+fn frozen(installation: &Installation) -> Result<Option<String>> {
+    installation.store.with(|db| {
+        db.query_row("SELECT value FROM meta WHERE key = ?1", [FROZEN], |row| row.get(0)).optional()
+    })
+}
+
+/// Whether a backup that did not end well may have left containers frozen.
+pub fn is_frozen(installation: &Installation) -> Result<bool> {
+    Ok(frozen(installation)?.is_some())
+}
+
 /// Lets everything go on that was frozen for a backup, by this process or one that was killed.
 pub async fn thaw(installation: &Installation, engine: &Engine) -> Result<()> {
-    let frozen: Option<String> = installation.store.with(|db| {
-        db.query_row("SELECT value FROM meta WHERE key = ?1", [FROZEN], |row| row.get(0)).optional()
-    })?;
+    let frozen = frozen(installation)?;
     for id in frozen.iter().flat_map(|ids| ids.split_whitespace()) {
         engine.unpause(id).await?;
     }

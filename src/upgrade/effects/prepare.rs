@@ -24,11 +24,9 @@ pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
     let folder = world.layout().bundles();
     fs::create_dir_all(&folder).at(&folder)?;
     let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<Vec<_>>>()?;
-    let name = locations.first().map(ToString::to_string).unwrap_or_default();
-    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
     let request = FileRequest {
         locations,
-        name,
+        name: package.name(),
         destination: folder.join(&package.file),
         expect: package.hash,
         size: package.size,
