@@ -27,6 +27,8 @@ const LOG_LINES: u32 = 10;
 pub struct ReadyPolicy {
     /// It must be ready within this time from when the waiting began.
     pub timeout: Duration,
+    /// Nobody chose the time-out: it gives way to a healthcheck that cannot have answered before.
+    pub patient: bool,
     /// It must keep running (and, with a healthcheck, healthy) this long.
     pub stability: Duration,
     /// It runs once and must exit 0.
@@ -90,7 +92,9 @@ impl Engine {
             let late = Instant::now() >= began + timeout;
             let view = self.view(&watched.container).await?;
             // A healthcheck that the engine asks every 30 s cannot have passed before.
-            timeout = timeout.max(view.as_ref().map_or(Duration::ZERO, |view| view.first_answer));
+            if watched.policy.patient {
+                timeout = timeout.max(view.as_ref().map_or(Duration::ZERO, |view| view.first_answer));
+            }
             let deadline = began + timeout;
             match first_ready(view.as_ref(), &watched.policy) {
                 Verdict::Good => return Ok(view),

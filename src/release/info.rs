@@ -231,6 +231,12 @@ impl ReleaseInfo {
         Duration::from_millis(own.unwrap_or(self.health.timeout_ms))
     }
 
+    /// Whether the release says how long `service` may take, instead of leaving it to the default.
+    pub fn chooses_timeout_of(&self, service: &str) -> bool {
+        let own = self.services.get(service).is_some_and(|policy| policy.timeout_ms.is_some());
+        own || self.health.timeout_ms != HealthPolicy::default().timeout_ms
+    }
+
     /// How long `service` must run when it has no healthcheck.
     pub fn stability_of(&self, service: &str) -> Duration {
         let own = self.services.get(service).and_then(|policy| policy.stability_ms);

@@ -117,6 +117,7 @@ fn one(info: &ReleaseInfo, wanted: &Wanted, present: &[&Present]) -> ServicePlan
         image_id: wanted.image_id.clone(),
         one_shot: wanted.one_shot,
         timeout_ms: info.timeout_of(&wanted.name).as_millis() as u64,
+        patient: !info.chooses_timeout_of(&wanted.name),
         stability_ms: info.stability_of(&wanted.name).as_millis() as u64,
         stop_grace_ms: wanted.stop_grace.map(|grace| grace.as_millis() as u64),
     }
@@ -170,6 +171,7 @@ fn removal(name: &str, present: &[&Present]) -> ServicePlan {
         image_id: None,
         one_shot: false,
         timeout_ms: 0,
+        patient: false,
         stability_ms: 0,
         stop_grace_ms: None,
     }

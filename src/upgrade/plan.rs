@@ -140,6 +140,9 @@ pub struct ServicePlan {
     pub one_shot: bool,
     /// Until it must be ready, in milliseconds.
     pub timeout_ms: u64,
+    /// Nobody chose that time.
+    #[serde(default)]
+    pub patient: bool,
     /// How long it must run when it has no healthcheck, in milliseconds.
     pub stability_ms: u64,
     /// How long its containers may take to stop, in milliseconds; the engine's default where none.

@@ -137,7 +137,13 @@ mod tests {
 
     fn policy(one_shot: bool) -> ReadyPolicy {
         let second = Duration::from_secs(1);
-        ReadyPolicy { timeout: second, stability: second, one_shot, image_ids: vec!["sha256:1".into()] }
+        ReadyPolicy {
+            timeout: second,
+            patient: false,
+            stability: second,
+            one_shot,
+            image_ids: vec!["sha256:1".into()],
+        }
     }
 
     /// `good`, `wait CODE` or `failed CODE`.

@@ -261,6 +261,7 @@ pub fn watched(service: &ServicePlan, id: String, timeout: Duration, planned: bo
         container: id,
         policy: ReadyPolicy {
             timeout,
+            patient: service.patient,
             stability: Duration::from_millis(service.stability_ms),
             one_shot: service.one_shot,
             image_ids: service.image_id.iter().filter(|_| planned).cloned().collect(),

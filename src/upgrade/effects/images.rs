@@ -1,5 +1,7 @@
 //! Images: the missing ones are loaded straight out of the bundle, all are pinned, references are moved.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{Step, Unit};
@@ -48,6 +50,7 @@ async fn load_missing(world: &World<'_>, file: Option<&str>, missing: &[ImageInf
     let file = file.ok_or_else(|| {
         Fault::new(Code::ImageMissing, &missing[0].reference, "and there is no bundle here to load it from")
     })?;
+    check_room(world, missing).await?;
     let path = bundle_path(&world.layout().bundles(), file);
     let named: Vec<_> =
         missing.iter().map(|image| (image.clone(), vec![pin(world.project(), image)])).collect();
@@ -59,6 +62,29 @@ async fn load_missing(world: &World<'_>, file: Option<&str>, missing: &[ImageInf
     let mut meter =
         world.progress.meter(Step::LoadingImages, Say::ImageLoading { image: names }, Unit::Bytes, total);
     world.engine.load_images(archive, missing, move |bytes| meter.add(bytes)).await
+}
+
+/// The layers the engine lacks must fit on its disk, or it would fail halfway through a load.
+async fn check_room(world: &World<'_>, missing: &[ImageInfo]) -> Result<()> {
+    let folder = world.engine.root_dir();
+    let stat = match rustix::fs::statvfs(folder) {
+        Ok(stat) if world.engine.is_local() => stat,
+        // The engine's disk is not ours to look at.
+        _ => return Ok(()),
+    };
+    let present: BTreeSet<String> = world.engine.layer_chains().await?.into_iter().flatten().collect();
+    let layers = missing.iter().flat_map(|image| &image.layers);
+    let lacking: BTreeMap<String, u64> = layers
+        .map(|layer| (layer.diff_id.to_string(), layer.size))
+        .filter(|(id, _)| !present.contains(id))
+        .collect();
+    let need: u64 = lacking.values().sum();
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free < need {
+        let cause = format!("the images need {need} bytes, {free} are free");
+        return Err(Fault::new(Code::DiskFull, folder.display(), cause));
+    }
+    Ok(())
 }
 
 /// The engine's ID of an image that must be there.
