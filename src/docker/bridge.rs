@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
+use crate::fault::{Code, Fault};
+
 /// Pieces under way between the two sides; with [`PIECE`], what a bridge may hold in memory.
 const PIECES: usize = 8;
 /// Bytes read at once from a blocking reader.
@@ -77,13 +79,18 @@ impl Read for StreamReader {
 #[derive(Clone, Default)]
 pub(super) struct Feed {
     pulse: Arc<AtomicU64>,
-    broken: Arc<OnceLock<String>>,
+    broken: Arc<OnceLock<(Option<Code>, String, String)>>,
 }
 
 impl Feed {
-    /// Why the reader failed, if it did: the cause to tell, where the engine only knows of a broken request.
-    pub(super) fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
+    /// Why the reader failed, if it did: the fault to tell, where the engine only knows of a broken request. One
+    /// that the reader itself named (a blob that is not the promised one) stays what it is; any other is of kind
+    /// `code` and about `object`.
+    pub(super) fn broken(&self, code: Code, object: &str) -> Option<Fault> {
+        self.broken.get().map(|(own, about, cause)| match own {
+            Some(own) => Fault::new(*own, about, cause),
+            None => Fault::new(code, object, cause),
+        })
     }
 
     /// Something moved.
@@ -111,6 +118,13 @@ impl Feed {
     }
 }
 
+fn why(error: &io::Error) -> (Option<Code>, String, String) {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
+        Some(fault) => (Some(fault.code()), fault.object().to_owned(), fault.detail().to_owned()),
+        None => (None, String::new(), error.to_string()),
+    }
+}
+
 /// A blocking reader as a stream; it is read on a blocking thread, which ends when the stream is dropped.
 pub(super) fn stream_of(
     mut reader: impl Read + Send + 'static,
@@ -135,7 +149,7 @@ pub(super) fn stream_of(
                 Err(error) => {
                     // Set before it is sent: whoever sees the request fail finds the cause here. It is the only
                     // setter, and nobody listening is as good as having been told.
-                    teller.broken.get_or_init(|| error.to_string());
+                    teller.broken.get_or_init(|| why(&error));
                     sender.blocking_send(Err(error)).ok();
                     return;
                 }
@@ -181,6 +195,7 @@ mod tests {
         let mut reader = StreamReader::new(stream);
         let read = tokio::task::spawn_blocking(move || reader.read(&mut [0; 8]).unwrap_err().to_string());
         assert_eq!(read.await.unwrap(), "broken");
-        assert_eq!(feed.broken(), Some("broken"));
+        let fault = feed.broken(Code::ImageLoadFailed, "web").unwrap();
+        assert_eq!((fault.code(), fault.object(), fault.detail()), (Code::ImageLoadFailed, "web", "broken"));
     }
 }

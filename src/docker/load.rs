@@ -79,8 +79,8 @@ impl Engine {
             Ok(())
         };
         let result = feed.watch(listen).await.unwrap_or(Err(Error::RequestTimeoutError));
-        match feed.broken() {
-            Some(cause) => Err(Fault::new(Code::ImageLoadFailed, name, cause)),
+        match feed.broken(Code::ImageLoadFailed, name) {
+            Some(fault) => Err(fault),
             None => result.map_err(failed),
         }
     }

@@ -13,7 +13,7 @@ use super::bridge::stream_of;
 use super::engine::UNLIMITED;
 use super::failure::unless_absent;
 use super::{Engine, StreamReader};
-use crate::fault::{Code, Fault, Result};
+use crate::fault::{Code, Result};
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl Engine {
         let docker = self.patient(UNLIMITED);
         let request = docker.upload_to_container(container, Some(options), bollard::body_try_stream(pieces));
         let result = feed.watch(request).await.unwrap_or(Err(Error::RequestTimeoutError));
-        match feed.broken() {
-            Some(cause) => Err(Fault::new(Code::EngineFailed, place(container, path), cause)),
+        match feed.broken(Code::EngineFailed, &place(container, path)) {
+            Some(fault) => Err(fault),
             None => result.map_err(|error| self.fault(&place(container, path), error)),
         }
     }
