@@ -29,6 +29,9 @@ pub struct ReadyPolicy {
     pub timeout: Duration,
     /// Nobody chose the time-out: it gives way to a healthcheck that cannot have answered before.
     pub patient: bool,
+    /// It ran before and was only disturbed (frozen for a backup, its neighbours swapped): unhealthy is not the last
+    /// word until the time is up.
+    pub may_recover: bool,
     /// It must keep running (and, with a healthcheck, healthy) this long.
     pub stability: Duration,
     /// It runs once and must exit 0.

@@ -51,6 +51,9 @@ pub(super) fn first_ready(view: Option<&View>, policy: &ReadyPolicy) -> Verdict 
     }
     match (view.state, view.health) {
         (State::Running, Health::None | Health::Healthy) => Verdict::Good,
+        (State::Running, Health::Unhealthy) if policy.may_recover => {
+            Verdict::Wait(Finding::new(Code::Unhealthy, "its healthcheck fails"))
+        }
         (State::Running, Health::Unhealthy) => {
             Verdict::Failed(Finding::new(Code::Unhealthy, "its healthcheck fails"))
         }
@@ -84,6 +87,9 @@ pub(super) fn within_window(first: Option<&View>, view: Option<&View>, policy: &
         Health::Healthy => Verdict::Wait(Finding::new(Code::Unhealthy, "its healthcheck fails again")),
         Health::Starting => {
             Verdict::Wait(Finding::new(Code::HealthTimeout, "its healthcheck has not passed"))
+        }
+        Health::Unhealthy if policy.may_recover => {
+            Verdict::Wait(Finding::new(Code::Unhealthy, "its healthcheck passed at first and fails now"))
         }
         Health::Unhealthy => {
             Verdict::Failed(Finding::new(Code::Unhealthy, "its healthcheck passed at first and fails now"))
@@ -140,6 +146,7 @@ mod tests {
         ReadyPolicy {
             timeout: second,
             patient: false,
+            may_recover: false,
             stability: second,
             one_shot,
             image_ids: vec!["sha256:1".into()],
@@ -177,6 +184,17 @@ mod tests {
             assert_eq!(short(verdict), expected, "{state:?} {health:?}");
         }
         assert_eq!(short(first_ready(Option::None, &policy(false))), "failed EXITED");
+    }
+
+    #[test]
+    fn a_service_that_was_only_disturbed_may_recover() {
+        let policy = ReadyPolicy { may_recover: true, ..policy(false) };
+        let (well, ill) = (view(State::Running, Health::Healthy), view(State::Running, Health::Unhealthy));
+        assert_eq!(short(first_ready(Some(&ill), &policy)), "wait UNHEALTHY");
+        assert_eq!(short(within_window(Some(&well), Some(&ill), &policy)), "wait UNHEALTHY");
+        assert_eq!(short(within_window(Some(&well), Some(&well), &policy)), "good");
+        let ended = view(State::Exited, Health::Unhealthy);
+        assert_eq!(short(within_window(Some(&well), Some(&ended), &policy)), "failed EXITED");
     }
 
     #[test]

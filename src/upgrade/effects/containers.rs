@@ -262,6 +262,7 @@ pub fn watched(service: &ServicePlan, id: String, timeout: Duration, planned: bo
         policy: ReadyPolicy {
             timeout,
             patient: service.patient,
+            may_recover: service.action == Action::Unchanged,
             stability: Duration::from_millis(service.stability_ms),
             one_shot: service.one_shot,
             image_ids: service.image_id.iter().filter(|_| planned).cloned().collect(),

@@ -159,6 +159,7 @@ pub fn watched(container: &Container, timeout_ms: u64, stability_ms: u64) -> Wat
         container: container.id.clone(),
         policy: ReadyPolicy {
             patient: false,
+            may_recover: false,
             timeout: Duration::from_millis(timeout_ms),
             stability: Duration::from_millis(stability_ms),
             one_shot: false,
