@@ -80,10 +80,12 @@ impl Engine {
     /// A check that fails at the end of the window does not yet make a container unhealthy in the engine's eyes;
     /// the watch then goes on until the engine has decided, for at most the policy's time-out.
     pub async fn verify_stable(&self, watched: &[Watched]) -> Result<()> {
-        let first = try_join_all(watched.iter().map(|one| self.until_ready(one))).await?;
-        let windows = watched.iter().zip(first).filter(|(one, _)| !one.policy.one_shot);
-        try_join_all(windows.map(|(one, first)| self.watch_window(one, first))).await?;
-        Ok(())
+        // Each by itself, so that one that fails is not heard of only when the slowest is ready.
+        let watch = |one| async move {
+            let first = self.until_ready(one).await?;
+            if one.policy.one_shot { Ok(()) } else { self.watch_window(one, first).await }
+        };
+        try_join_all(watched.iter().map(watch)).await.map(drop)
     }
 
     /// How the container looked when it was ready.

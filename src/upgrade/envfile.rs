@@ -49,6 +49,20 @@ pub fn with_default(text: &str, key: &str, value: &str) -> String {
     merge(text, None, &format!("{key}={value}")).text
 }
 
+/// The value a key is set to, as written.
+pub fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let (_, whole) = assignments(text).find(|(name, _)| *name == key)?;
+    whole.split_once('=').map(|(_, value)| value.trim())
+}
+
+/// `text` with `key` set to `value`, in the place where it is set already.
+pub fn with_value(text: &str, key: &str, value: &str) -> String {
+    match assignments(text).find(|(name, _)| *name == key) {
+        Some((_, whole)) => text.replacen(whole, &format!("{key}={value}"), 1),
+        None => with_default(text, key, value),
+    }
+}
+
 fn keys(text: &str) -> BTreeSet<&str> {
     assignments(text).map(|(key, _)| key).collect()
 }
@@ -137,6 +151,15 @@ mod tests {
     #[test]
     fn an_unclosed_quote_ends_with_its_line() {
         assert_eq!(merge("", None, "A=\"x\nB=2\n").added, ["A", "B"]);
+    }
+
+    #[test]
+    fn a_value_is_read_and_replaced_in_its_place() {
+        let text = "A=1\nCOMPOSE_FILE = x.yaml\nB=2\n";
+        assert_eq!(value(text, "COMPOSE_FILE"), Some("x.yaml"));
+        assert_eq!(value(text, "C"), None);
+        assert_eq!(with_value(text, "COMPOSE_FILE", "y"), "A=1\nCOMPOSE_FILE=y\nB=2\n");
+        assert_eq!(with_value("A=1", "C", "y"), "A=1\nC=y\n");
     }
 
     #[test]

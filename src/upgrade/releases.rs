@@ -98,7 +98,7 @@ pub fn adopt_shared(layout: &Layout, folder: &Path, info: &ReleaseInfo, settings
     for path in &persist {
         link_shared(layout, folder, path)?;
     }
-    ensure_project_name(layout, settings)
+    name_project(layout, info, settings)
 }
 
 fn link_shared(layout: &Layout, folder: &Path, path: &str) -> Result<()> {
@@ -138,13 +138,37 @@ pub fn shared_link(path: &str) -> String {
     format!("{up}shared/{path}")
 }
 
-/// An administrator who types `docker compose up -d` in `current/` must mean this project.
-fn ensure_project_name(layout: &Layout, settings: &Settings) -> Result<()> {
+/// An administrator who types `docker compose up -d` in `current/` must mean this project and this folder: Compose
+/// itself would call the project `current`, and where no shell tells it the link's name, take `releases/…` for the
+/// folder and every relative path for a changed one.
+fn name_project(layout: &Layout, info: &ReleaseInfo, settings: &Settings) -> Result<()> {
     let path = layout.shared().join(".env");
     let Ok(present) = fs::read_to_string(&path) else {
         return Ok(());
     };
     let wanted = envfile::with_default(&present, "COMPOSE_PROJECT_NAME", &settings.project);
+    if wanted != present {
+        replace_file(&path, wanted.as_bytes())?;
+    }
+    name_compose_files(layout, info)
+}
+
+/// Makes `COMPOSE_FILE` in `.env` name the Compose files of the release in `current/`, unless somebody else set it.
+/// In an adopted stack's own folder it would mislead who still works there.
+pub fn name_compose_files(layout: &Layout, info: &ReleaseInfo) -> Result<()> {
+    const KEY: &str = "COMPOSE_FILE";
+    let path = layout.shared().join(".env");
+    let Ok(present) = fs::read_to_string(&path) else {
+        return Ok(());
+    };
+    let ours =
+        |value: &str| value.split(':').all(|file| Path::new(file).iter().any(|part| part == "current"));
+    if path.is_symlink() || envfile::value(&present, KEY).is_some_and(|value| !ours(value)) {
+        return Ok(());
+    }
+    let files: Vec<String> =
+        info.compose.iter().map(|file| layout.current().join(file).display().to_string()).collect();
+    let wanted = envfile::with_value(&present, KEY, &files.join(":"));
     if wanted == present { Ok(()) } else { replace_file(&path, wanted.as_bytes()) }
 }
 
@@ -236,7 +260,9 @@ mod tests {
             adopt_shared(&layout, &folder, &info, &settings).unwrap();
         }
         let env = fs::read_to_string(layout.release("1.1.0").join(".env")).unwrap();
-        assert_eq!(env, "V=1.0.0\nCOMPOSE_PROJECT_NAME=shop\n", "the operator's file is not replaced");
+        let file = layout.current().join("compose.yaml");
+        let expected = format!("V=1.0.0\nCOMPOSE_PROJECT_NAME=shop\nCOMPOSE_FILE={}\n", file.display());
+        assert_eq!(env, expected, "the operator's file is not replaced");
         let template = layout.release("1.1.0").join(".pristine/.env");
         assert_eq!(fs::read_to_string(template).unwrap(), "V=1.1.0\n");
         let deep = layout.release("1.0.0").join("var/lib/x");

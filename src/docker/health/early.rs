@@ -8,9 +8,9 @@ use futures_util::StreamExt;
 
 use crate::docker::Engine;
 
-/// Between two tries; doubled each time up to the longest.
+/// Between two tries; half as long again each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Returns when the healthcheck's command exits 0 in the container, and never otherwise: this is a
@@ -23,7 +23,7 @@ impl Engine {
                     return;
                 }
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             }
         }
         std::future::pending().await

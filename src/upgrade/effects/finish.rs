@@ -19,12 +19,17 @@ use crate::upgrade::{journal, pointers, releases};
 
 /// Points `current` at the new release.
 pub fn flip(world: &mut World<'_>) -> Result<()> {
-    pointers::set(world.layout(), Pointer::Current, &world.plan.to)
+    pointers::set(world.layout(), Pointer::Current, &world.plan.to)?;
+    releases::name_compose_files(world.layout(), &world.target()?)
 }
 
 /// Points it back.
 pub fn flip_back(world: &mut World<'_>) -> Result<()> {
-    put_pointer(world, Pointer::Current, world.plan.from.as_ref())
+    put_pointer(world, Pointer::Current, world.plan.from.as_ref())?;
+    match &world.plan.from {
+        Some(from) => releases::name_compose_files(world.layout(), &releases::require(world.layout(), from)?),
+        None => Ok(()),
+    }
 }
 
 fn put_pointer(world: &World<'_>, pointer: Pointer, version: Option<&Version>) -> Result<()> {
