@@ -27,6 +27,11 @@ pub struct Store {
 impl Store {
     /// Opens or creates the database at `path` and brings its schema up to date.
     pub fn open(path: &Path) -> Result<Self> {
+        // It holds addresses with credentials and texts of .env; its journal files take its mode over.
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(path).map_err(|error| Fault::io(path, error))?;
         let connection = Connection::open(path).map_err(|error| fault(path, error))?;
         Self::prepare(path, connection)
     }

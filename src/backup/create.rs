@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -136,6 +136,13 @@ impl BackupManager {
                 Origin::Tar(mut stream) => incoming::add(&mut writer, &part.name, &mut stream)?,
             }
             writer.end();
+        }
+        if cancel.load(Ordering::SeqCst) {
+            return Err(Fault::new(
+                Code::Interrupted,
+                path.display(),
+                "it was cancelled while the data was read",
+            ));
         }
         if let Some(read) = request.read.take() {
             read();

@@ -43,7 +43,8 @@ impl BackupManager {
                     problems.push(Problem::Abandoned(self.mark_failed(record, "it was interrupted")?));
                 }
                 Status::Complete if !path.try_exists().at(&path)? => {
-                    problems.push(Problem::FileMissing(self.mark_failed(record, "its file is missing")?));
+                    // The disk may only be away: the record stays as it is, and whoever needs the file is told.
+                    problems.push(Problem::FileMissing(Box::new(record)));
                 }
                 Status::Complete => drop(known.insert(path)),
                 Status::Failed => {}

@@ -251,9 +251,9 @@ fn steps(
         .filter(|service| !service.old.is_empty())
         .map(|service| service.name.as_str())
         .collect();
-    let backup = !old.is_empty()
-        && (touches_data || world.installation.settings.backup.before_upgrade)
-        && world.plan.kind != Kind::Install;
+    // Data that is about to be changed is kept also where nothing runs that could be stopped.
+    let wanted = world.installation.settings.backup.before_upgrade && !old.is_empty();
+    let backup = world.plan.kind != Kind::Install && (touches_data || wanted);
 
     let mut steps = Vec::new();
     if !moves.is_empty() {

@@ -100,7 +100,7 @@ pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
 
 async fn settle(installation: &Installation, tools: &Tools, progress: &Progress) -> Result<()> {
     match change::finish(installation, tools, progress).await? {
-        Some(ended) if ended.state == ChangeState::NeedsAttention => {
+        Some(ended) if matches!(ended.state, ChangeState::NeedsAttention | ChangeState::Running) => {
             let cause = "an earlier change could neither be finished nor undone";
             Err(Fault::new(Code::RollbackFailed, &installation.settings.project, cause))
         }

@@ -5,10 +5,12 @@ use super::change::{self, Tools};
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
+use super::pointers;
 use super::resolve::{self, Offer};
 use super::step::Step;
 use crate::docker::Engine;
-use crate::fault::Result;
+use crate::fault::{Code, Fault, Result};
+use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::{self, Outcome, Progress};
 use crate::release::strategy::{Reason, Strategy};
@@ -91,7 +93,15 @@ async fn try_upgrade(
     if let Some(ended) = &finished
         && ended.state != ChangeState::Completed
     {
+        // One that is committed but not tidied up is still open: nothing new begins over it.
         return Ok(ended.outcome.clone());
+    }
+    let layout = &installation.layout;
+    if pointers::read(layout, Pointer::Current)?.is_none()
+        && pointers::read(layout, Pointer::Factory)?.is_some()
+    {
+        let cause = "the link is gone; point it at the release that runs, such as releases/1.0.0";
+        return Err(Fault::new(Code::NoPrevious, "current", cause));
     }
     progress.started(progress::Step::CheckingUpdates, Say::StrategyStarted);
     let offered = resolve::offer(installation, &tools.engine, options, progress).await;
@@ -112,7 +122,7 @@ async fn try_upgrade(
         to: offer.manifest.version.clone(),
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
-        manifest_hash: Some(offer.manifest.document),
+        manifest_hash: Some(resolve::content(offer.package.as_ref(), &offer.manifest)),
         bytes_bundle: offer.bytes().unwrap_or(0),
         prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
         change: None,

@@ -112,8 +112,7 @@ fn prepare(options: &InitOptions) -> Result<Installation> {
 /// Writes `client.toml`, which may hold credentials.
 pub fn write_settings(path: &Path, settings: &Settings) -> Result<()> {
     let beside = path.with_extension("toml.next");
-    fs::write(&beside, settings.to_toml()).at(&beside)?;
-    restrict(&beside, 0o600)?;
+    super::releases::write_private(&beside, settings.to_toml().as_bytes())?;
     fs::rename(&beside, path).at(path)
 }
 

@@ -74,11 +74,12 @@ impl StepState {
     /// The state after `mark`, or none where the mark cannot follow.
     ///
     /// `Started` may follow itself, and `UndoStarted` itself: a process that was killed in between repeats
-    /// the step, which is why every effect is idempotent.
+    /// the step, which is why every effect is idempotent. It also follows `Failed`: after the commit there is only
+    /// forward, and what failed is tried again.
     pub fn after(self, mark: Mark) -> Option<Self> {
         use StepState::*;
         match (self, mark) {
-            (Pending | Started, Mark::Started) => Some(Started),
+            (Pending | Started | Failed, Mark::Started) => Some(Started),
             (Started, Mark::Done) => Some(Done),
             (Started, Mark::Failed) => Some(Failed),
             (Started | Done | Failed | Undoing | UndoFailed, Mark::UndoStarted) => Some(Undoing),
@@ -326,6 +327,7 @@ mod tests {
         let legal = [
             (Pending, Mark::Started, Started),
             (Started, Mark::Started, Started),
+            (Failed, Mark::Started, Started),
             (Started, Mark::Done, Done),
             (Started, Mark::Failed, Failed),
             (Started, Mark::UndoStarted, Undoing),

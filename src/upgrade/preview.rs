@@ -133,7 +133,10 @@ impl StageJob {
             if path == ".env" {
                 let template = fs::read_to_string(&link).unwrap_or_default();
                 let merged = envfile::merge(&fs::read_to_string(&own).at(&own)?, None, &template);
-                fs::write(&link, merged.text).at(&link)?;
+                if link.exists() {
+                    fs::remove_file(&link).at(&link)?;
+                }
+                releases::write_private(&link, merged.text.as_bytes())?;
                 continue;
             }
             if link.is_dir() && !link.is_symlink() {

@@ -150,7 +150,8 @@ fn name_project(layout: &Layout, info: &ReleaseInfo, settings: &Settings) -> Res
     if wanted != present {
         replace_file(&path, wanted.as_bytes())?;
     }
-    name_compose_files(layout, info)
+    // Which files they are changes with `current`, not before.
+    if envfile::value(&wanted, "COMPOSE_FILE").is_none() { name_compose_files(layout, info) } else { Ok(()) }
 }
 
 /// Makes `COMPOSE_FILE` in `.env` name the Compose files of the release in `current/`, unless somebody else set it.
@@ -179,7 +180,7 @@ pub fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     let present = fs::metadata(&real).at(&real)?;
     let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let beside = real.with_file_name(format!(".{name}.next"));
-    fs::write(&beside, content).at(&beside)?;
+    write_private(&beside, content)?;
     fs::set_permissions(&beside, present.permissions()).at(&beside)?;
     use std::os::unix::fs::MetadataExt;
     if fs::metadata(&beside).at(&beside)?.uid() != present.uid() {
@@ -227,6 +228,15 @@ pub fn leftovers(layout: &Layout) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Writes a file that only its owner may read: it may hold credentials.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).at(path)?;
+    file.write_all(content).and_then(|()| file.sync_all()).at(path)
 }
 
 /// Creates the folder `path` lies in.

@@ -76,7 +76,8 @@ pub async fn offer(
     };
     let package = package.map(|package| fetchable(installation, &found, package, options)).transpose()?;
     if decision.strategy != Strategy::None {
-        permitted(installation, engine, &found.manifest, installed.as_ref(), options)?;
+        let content = content(package.as_ref(), &found.manifest);
+        permitted(installation, engine, &found.manifest, content, installed.as_ref(), options)?;
     }
     Ok(Offer { manifest: found.manifest, installed, decision, package, patch })
 }
@@ -276,11 +277,18 @@ fn engine_arch(engine: &Engine) -> Result<Arch> {
     Arch::from_oci(engine.arch()).ok_or_else(|| Fault::new(Code::NoPackage, engine.arch(), cause))
 }
 
+/// What a version is known by in quarantine: its package, so that it is tried again when the vendor mends it, and not
+/// when the manifest changes in other places.
+pub fn content(package: Option<&PackageStep>, manifest: &Manifest) -> Digest {
+    package.and_then(|package| package.hash).unwrap_or(manifest.document)
+}
+
 /// Refuses what a rule of the release or of this installation forbids.
 fn permitted(
     installation: &Installation,
     engine: &Engine,
     manifest: &Manifest,
+    content: Digest,
     installed: Option<&Version>,
     options: &UpgradeOptions,
 ) -> Result<()> {
@@ -302,7 +310,7 @@ fn permitted(
         return Ok(());
     }
     match quarantined(installation, &manifest.version)? {
-        Some((hash, reason)) if hash == manifest.document.to_string() || options.bundle.is_some() => {
+        Some((hash, reason)) if hash == content.to_string() => {
             Err(Fault::new(Code::Quarantined, &manifest.version, reason))
         }
         _ => Ok(()),

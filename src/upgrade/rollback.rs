@@ -12,7 +12,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::{self, Outcome, Progress};
-use crate::release::Version;
+use crate::release::{ReleaseInfo, Version};
 
 /// Goes back.
 pub async fn rollback(
@@ -81,7 +81,8 @@ fn answers(ended: &Ended, to: &RollbackTarget) -> bool {
         Kind::Upgrade => ended.state == ChangeState::RolledBack,
         _ => false,
     };
-    ended.state == ChangeState::NeedsAttention || (went_back && matches!(to, RollbackTarget::Previous))
+    matches!(ended.state, ChangeState::NeedsAttention | ChangeState::Running)
+        || (went_back && matches!(to, RollbackTarget::Previous))
 }
 
 fn target(installation: &Installation, to: &RollbackTarget) -> Result<Version> {
@@ -137,13 +138,14 @@ fn data_to_restore(
     Ok(Some(record.id))
 }
 
-/// Whether any release after `to`, up to `from`, says that it migrates data.
+/// Whether any release after `to`, up to `from`, says that it migrates data; also one whose folder is gone.
 fn migrated(installation: &Installation, from: &Version, to: &Version) -> Result<bool> {
-    for version in releases::versions(&installation.layout)? {
-        if version > *to
-            && version <= *from
-            && releases::require(&installation.layout, &version)?.migrates_data
-        {
+    let rows: Vec<String> = installation
+        .store
+        .with(|db| db.prepare("SELECT info FROM releases")?.query_map([], |row| row.get(0))?.collect())?;
+    for row in rows {
+        let info = ReleaseInfo::from_json(row.as_bytes(), "state.db")?;
+        if info.version > *to && info.version <= *from && info.migrates_data {
             return Ok(true);
         }
     }

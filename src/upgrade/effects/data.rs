@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::OptionalExtension;
 
@@ -28,6 +28,13 @@ enum Place {
     Disk(std::path::PathBuf),
     /// Only through the engine: a container that mounts it, and the path in there.
     Engine { container: String, path: String },
+}
+
+/// What the data is looked up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Backup,
+    Restore,
 }
 
 /// One part of the stack's data.
@@ -59,7 +66,7 @@ pub async fn make_backup(
 ) -> Result<Option<String>> {
     let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
     let containers = world.engine.containers(world.project()).await?;
-    let data = all_data(world, &model, &containers).await?;
+    let data = all_data(world, &model, &containers, Purpose::Backup).await?;
     if data.is_empty() {
         return Ok(None);
     }
@@ -89,8 +96,10 @@ pub async fn make_backup(
     let began = std::time::Instant::now();
     freeze(world, &writers).await?;
     let manager = Arc::new(BackupManager::new(world.installation.store.clone(), world.layout().backups()));
-    let work =
-        manager.create_in_background(request, world.progress.clone(), Arc::new(AtomicBool::new(false)));
+    // Who drops this future (Ctrl-C) lets the services go on: what is read from then on is of another moment.
+    let cancel = Arc::new(AtomicBool::new(false));
+    let _cancelled = CancelOnDrop(cancel.clone());
+    let work = manager.create_in_background(request, world.progress.clone(), cancel);
     let mut work = std::pin::pin!(work);
     // Frozen only while the data is read; checking the archive needs nobody to wait.
     let early = tokio::select! {
@@ -107,6 +116,15 @@ pub async fn make_backup(
         None => work.await?,
     };
     Ok(Some(record.id))
+}
+
+/// Ends a backup that nobody waits for any more.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// The key in `meta` that names the containers which are frozen, durable before the first is.
@@ -177,7 +195,7 @@ pub async fn undo_restore(world: &mut World<'_>) -> Result<()> {
 async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
     let containers = world.engine.containers(world.project()).await?;
-    let data = all_data(world, &model, &containers).await?;
+    let data = all_data(world, &model, &containers, Purpose::Restore).await?;
     let users: Vec<&Container> = containers
         .iter()
         .filter(|container| container.is_running() && mounts_any(container, &model, &data))
@@ -193,12 +211,14 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     }
     world.progress.note(Step::StoppingServices, Say::RestoreStarted { id: id.into() });
     let restored = unpack(world, id, data).await;
-    // Old containers that the change does not replace would otherwise stay down.
-    for container in &users {
-        let plan = plans.iter().find(|plan| plan.name == container.service);
-        if plan.is_none_or(|plan| plan.action == Action::Unchanged) {
-            world.engine.start(&container.id).await?;
-        }
+    // Old containers that the change does not replace would otherwise stay down, also those that a killed process
+    // had stopped for the same restore.
+    let unchanged = plans.iter().filter(|plan| plan.action == Action::Unchanged);
+    let strangers = users.iter().filter(|user| !plans.iter().any(|plan| plan.name == user.service));
+    let start: BTreeSet<&String> =
+        unchanged.flat_map(|plan| &plan.was_running).chain(strangers.map(|user| &user.id)).collect();
+    for id in start {
+        world.engine.start(id).await?;
     }
     for text in restored? {
         world.warn(Step::StoppingServices, Say::Warning { text })?;
@@ -246,7 +266,12 @@ pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
 }
 
 /// Every named volume and persist path of the release that runs, less what is excluded.
-async fn all_data(world: &World<'_>, model: &Model, containers: &[Container]) -> Result<Vec<Data>> {
+async fn all_data(
+    world: &World<'_>,
+    model: &Model,
+    containers: &[Container],
+    purpose: Purpose,
+) -> Result<Vec<Data>> {
     let info = match &world.plan.from {
         Some(from) => releases::require(world.layout(), from)?,
         None => world.target()?,
@@ -276,12 +301,21 @@ async fn all_data(world: &World<'_>, model: &Model, containers: &[Container]) ->
         data.push(Data { name: format!("volumes/{key}"), kind: PartKind::Volume { volume: key }, place });
     }
     for path in releases::persist(&info, &world.installation.settings) {
-        let shared = world.layout().shared().join(&path);
-        if excluded(&path) || !shared.exists() {
+        // Containers are made from what .env says now; another one under them would not be theirs.
+        if purpose == Purpose::Restore && path == ".env" {
             continue;
         }
-        // After an adoption the data is elsewhere, behind a link.
-        let real = shared.canonicalize().map_err(|error| Fault::io(&shared, error))?;
+        let shared = world.layout().shared().join(&path);
+        if excluded(&path) {
+            continue;
+        }
+        // After an adoption the data is elsewhere, behind a link. What is gone can still be restored.
+        let real = match shared.canonicalize() {
+            Ok(real) => real,
+            Err(_) if purpose == Purpose::Restore => shared,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Fault::io(&shared, error)),
+        };
         data.push(Data {
             name: format!("persist/{path}"),
             kind: PartKind::Path { path },

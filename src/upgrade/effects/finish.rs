@@ -180,7 +180,10 @@ async fn remove_release(world: &World<'_>, version: &Version) -> Result<()> {
     world
         .installation
         .store
-        .with(|db| db.execute("DELETE FROM releases WHERE version = ?1", [version]).map(drop))
+        // The row stays: whether this release migrated data is asked by a later rollback past it.
+        .with(|db| {
+            db.execute("UPDATE releases SET bundle_hash = NULL WHERE version = ?1", [version]).map(drop)
+        })
 }
 
 /// Bundles that no recorded release came from.
