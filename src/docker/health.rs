@@ -11,9 +11,10 @@ mod wake;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
-use self::verdict::{Finding, Verdict, first_ready, within_window};
+use self::verdict::{Finding, Verdict, first_ready, ready_again, within_window};
 use self::view::View;
 use self::wake::Wake;
 use super::Engine;
@@ -61,7 +62,7 @@ impl Engine {
     pub async fn wait_ready(&self, watched: &Watched) -> Result<Duration> {
         let began = Instant::now();
         tokio::select! {
-            ready = self.until_ready(watched) => ready.map(drop)?,
+            ready = self.until_ready(watched, None) => ready.map(drop)?,
             () = self.passes_own_check(&watched.container) => {
                 // It also has to run the planned image; the look itself judges that.
                 if let Verdict::Failed(finding) =
@@ -82,14 +83,14 @@ impl Engine {
     pub async fn verify_stable(&self, watched: &[Watched]) -> Result<()> {
         // Each by itself, so that one that fails is not heard of only when the slowest is ready.
         let watch = |one| async move {
-            let first = self.until_ready(one).await?;
+            let first = self.until_ready(one, Some(OffsetDateTime::now_utc())).await?;
             if one.policy.one_shot { Ok(()) } else { self.watch_window(one, first).await }
         };
         try_join_all(watched.iter().map(watch)).await.map(drop)
     }
 
-    /// How the container looked when it was ready.
-    async fn until_ready(&self, watched: &Watched) -> Result<Option<View>> {
+    /// How the container looked when it was ready; `since` tells that it was ready before, and when.
+    async fn until_ready(&self, watched: &Watched, since: Option<OffsetDateTime>) -> Result<Option<View>> {
         let began = Instant::now();
         let mut timeout = watched.policy.timeout;
         let mut wake = Wake::on(self, &watched.container);
@@ -101,7 +102,11 @@ impl Engine {
                 timeout = timeout.max(view.as_ref().map_or(Duration::ZERO, |view| view.first_answer));
             }
             let deadline = began + timeout;
-            match first_ready(view.as_ref(), &watched.policy) {
+            let verdict = match since {
+                Some(since) => ready_again(view.as_ref(), &watched.policy, since),
+                None => first_ready(view.as_ref(), &watched.policy),
+            };
+            match verdict {
                 Verdict::Good => return Ok(view),
                 Verdict::Failed(finding) => return Err(self.explain(watched, finding, view).await),
                 Verdict::Wait(why) if late => {

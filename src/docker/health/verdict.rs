@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use super::ReadyPolicy;
 use super::view::View;
 use crate::docker::{Health, State};
 use crate::fault::Code;
+
+/// The engine's own default for `retries`.
+const GIVEN_UP: usize = 3;
 
 /// A failure and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +71,18 @@ pub(super) fn first_ready(view: Option<&View>, policy: &ReadyPolicy) -> Verdict 
         (State::Created, _) => Verdict::Wait(Finding::new(Code::HealthTimeout, "it was not started")),
         (State::Paused, _) => Verdict::Wait(Finding::new(Code::HealthTimeout, "it is paused")),
         (State::Exited | State::Dead | State::Removing, _) => Verdict::Failed(ended(view)),
+    }
+}
+
+/// Whether a container that was ready before `since` is so now. While it counts as starting, the engine forgives every
+/// failed check; one that answered once and has failed [`GIVEN_UP`] times since has no such excuse.
+pub(super) fn ready_again(view: Option<&View>, policy: &ReadyPolicy, since: OffsetDateTime) -> Verdict {
+    let failures = view.map_or(0, |view| view.failed_at.iter().filter(|at| **at > since).count());
+    match first_ready(view, policy) {
+        Verdict::Wait(_) if failures >= GIVEN_UP && !policy.may_recover && !policy.one_shot => {
+            Verdict::Failed(Finding::new(Code::Unhealthy, "its healthcheck passed at first and fails now"))
+        }
+        verdict => verdict,
     }
 }
 
@@ -131,6 +148,7 @@ mod tests {
             state,
             health,
             failing_streak: 0,
+            failed_at: Vec::new(),
             last_check: None,
             exit_code: 0,
             error: String::new(),
@@ -184,6 +202,21 @@ mod tests {
             assert_eq!(short(verdict), expected, "{state:?} {health:?}");
         }
         assert_eq!(short(first_ready(Option::None, &policy(false))), "failed EXITED");
+    }
+
+    #[test]
+    fn one_that_answered_once_and_never_again_is_not_waited_for() {
+        let since = OffsetDateTime::UNIX_EPOCH;
+        let failed = |count: i64| View {
+            failed_at: (1..=count).map(|second| since + time::Duration::seconds(second)).collect(),
+            ..view(State::Running, Health::Starting)
+        };
+        assert_eq!(short(ready_again(Some(&failed(2)), &policy(false), since)), "wait HEALTH_TIMEOUT");
+        assert_eq!(short(ready_again(Some(&failed(3)), &policy(false), since)), "failed UNHEALTHY");
+        let later = since + time::Duration::hours(1);
+        assert_eq!(short(ready_again(Some(&failed(3)), &policy(false), later)), "wait HEALTH_TIMEOUT");
+        let well = View { failed_at: failed(3).failed_at, ..view(State::Running, Health::Healthy) };
+        assert_eq!(short(ready_again(Some(&well), &policy(false), since)), "good");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, HealthConfig, HealthcheckResult};
 use bollard::query_parameters::InspectContainerOptions;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::docker::Engine;
 use crate::docker::containers::{Health, State, health, run_state, tail_of};
@@ -20,6 +22,8 @@ pub(super) struct View {
     pub(super) health: Health,
     pub(super) failing_streak: i64,
     pub(super) last_check: Option<String>,
+    /// When the checks began that failed last, one after the other; the newest first.
+    pub(super) failed_at: Vec<OffsetDateTime>,
     pub(super) exit_code: i64,
     /// The engine's own words where it could not run it.
     pub(super) error: String,
@@ -46,6 +50,7 @@ fn read(found: ContainerInspectResponse) -> View {
         state: state.status.map_or(State::Dead, run_state),
         health: health(checks.status),
         failing_streak: checks.failing_streak.unwrap_or_default(),
+        failed_at: checks.log.as_deref().map(failed_at).unwrap_or_default(),
         last_check: checks.log.and_then(|log| log.last().map(words)),
         exit_code: state.exit_code.unwrap_or_default(),
         error: state.error.unwrap_or_default(),
@@ -54,6 +59,11 @@ fn read(found: ContainerInspectResponse) -> View {
         image_id: found.image.unwrap_or_default(),
         first_answer: config.map_or(Duration::ZERO, |config| first_answer(&config)),
     }
+}
+
+fn failed_at(log: &[HealthcheckResult]) -> Vec<OffsetDateTime> {
+    let failed = log.iter().rev().take_while(|check| check.exit_code.unwrap_or_default() != 0);
+    failed.filter_map(|check| OffsetDateTime::parse(check.start.as_deref()?, &Rfc3339).ok()).collect()
 }
 
 /// The engine's defaults are an interval and a time-out of 30 s.
