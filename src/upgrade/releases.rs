@@ -150,26 +150,39 @@ fn name_project(layout: &Layout, info: &ReleaseInfo, settings: &Settings) -> Res
     if wanted != present {
         replace_file(&path, wanted.as_bytes())?;
     }
-    // Which files they are changes with `current`, not before.
-    if envfile::value(&wanted, "COMPOSE_FILE").is_none() { name_compose_files(layout, info) } else { Ok(()) }
+    // Which files they are changes with `current`, not before; who took the key out does not get it back.
+    let first = !layout.current().is_symlink() && envfile::value(&wanted, COMPOSE_FILE).is_none();
+    if first && !path.is_symlink() {
+        let text = envfile::with_value(&wanted, COMPOSE_FILE, &compose_files(layout, info));
+        replace_file(&path, text.as_bytes())?;
+    }
+    Ok(())
 }
 
-/// Makes `COMPOSE_FILE` in `.env` name the Compose files of the release in `current/`, unless somebody else set it.
-/// In an adopted stack's own folder it would mislead who still works there.
+/// Compose's own setting for the files it reads where none are named.
+const COMPOSE_FILE: &str = "COMPOSE_FILE";
+
+fn compose_files(layout: &Layout, info: &ReleaseInfo) -> String {
+    let current = layout.current();
+    let files: Vec<String> =
+        info.compose.iter().map(|file| current.join(file).display().to_string()).collect();
+    files.join(":")
+}
+
+/// Makes `COMPOSE_FILE` in `.env` name the Compose files of the release that `current` is now, where it is set and
+/// nobody made it something else.
 pub fn name_compose_files(layout: &Layout, info: &ReleaseInfo) -> Result<()> {
-    const KEY: &str = "COMPOSE_FILE";
     let path = layout.shared().join(".env");
     let Ok(present) = fs::read_to_string(&path) else {
         return Ok(());
     };
     let ours =
         |value: &str| value.split(':').all(|file| Path::new(file).iter().any(|part| part == "current"));
-    if path.is_symlink() || envfile::value(&present, KEY).is_some_and(|value| !ours(value)) {
+    // In an adopted stack's own folder it would mislead who still works there.
+    if path.is_symlink() || !envfile::value(&present, COMPOSE_FILE).is_some_and(ours) {
         return Ok(());
     }
-    let files: Vec<String> =
-        info.compose.iter().map(|file| layout.current().join(file).display().to_string()).collect();
-    let wanted = envfile::with_value(&present, KEY, &files.join(":"));
+    let wanted = envfile::with_value(&present, COMPOSE_FILE, &compose_files(layout, info));
     if wanted == present { Ok(()) } else { replace_file(&path, wanted.as_bytes()) }
 }
 
