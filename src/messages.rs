@@ -53,8 +53,6 @@ pub enum Say {
     ServiceStopping { service: String },
     ServiceStarting { service: String },
     ServiceSwapped { service: String, ms: u64 },
-    ServiceHealthy { service: String },
-    ServicesUnchanged { count: usize },
     VerifyStarted,
     VerifyFinished,
     CleanupStarted,
@@ -63,13 +61,11 @@ pub enum Say {
     Continuing { version: String },
     RollingBack { to: String, cause: String },
     RolledBack { to: String },
-    RollbackFailed { cause: String },
     EnvKeyAdded { key: String },
     EnvKeyRemoved { key: String },
     ConfigKept { path: String },
     ConfigMerged { path: String },
     ConfigSetAside { path: String, kept: String },
-    Unsigned { source: String },
     Warning { text: String },
 }
 
@@ -115,8 +111,6 @@ impl Say {
             ServiceStopping { service } => format!("{service}: stopping"),
             ServiceStarting { service } => format!("{service}: starting"),
             ServiceSwapped { service, ms } => format!("{service}: new version is up after {ms} ms"),
-            ServiceHealthy { service } => format!("{service}: healthy"),
-            ServicesUnchanged { count } => format!("{count} services are unchanged and keep running"),
             VerifyStarted => "verifying the services".into(),
             VerifyFinished => "all services are verified".into(),
             CleanupStarted => "cleaning up".into(),
@@ -127,7 +121,6 @@ impl Say {
             Continuing { version } => format!("continuing the interrupted change to {version}"),
             RollingBack { to, cause } => format!("going back to {to}: {cause}"),
             RolledBack { to } => format!("the stack is back on {to}"),
-            RollbackFailed { cause } => format!("going back failed: {cause}"),
             EnvKeyAdded { key } => format!(".env: the new setting {key} was added"),
             EnvKeyRemoved { key } => {
                 format!(".env: the release no longer has the setting {key}; yours is kept")
@@ -136,9 +129,6 @@ impl Say {
             ConfigMerged { path } => format!("{path}: your edits were merged with the release's"),
             ConfigSetAside { path, kept } => {
                 format!("{path}: your edits do not fit the release's; they are kept in {kept}")
-            }
-            Unsigned { source } => {
-                format!("{source} is not signed: whoever can change it can change this stack")
             }
             Warning { text } => text.clone(),
         }
@@ -177,8 +167,6 @@ impl Say {
             ServiceStopping { service } => format!("{service}：正在停止"),
             ServiceStarting { service } => format!("{service}：正在启动"),
             ServiceSwapped { service, ms } => format!("{service}：新版本已运行，耗时 {ms} 毫秒"),
-            ServiceHealthy { service } => format!("{service}：健康"),
-            ServicesUnchanged { count } => format!("{count} 个服务没有变化，继续运行"),
             VerifyStarted => "开始验证服务".into(),
             VerifyFinished => "所有服务验证通过".into(),
             CleanupStarted => "开始清理".into(),
@@ -189,13 +177,11 @@ impl Say {
             Continuing { version } => format!("继续被中断的升级：{version}"),
             RollingBack { to, cause } => format!("正在回滚到 {to}：{cause}"),
             RolledBack { to } => format!("已回滚到 {to}"),
-            RollbackFailed { cause } => format!("回滚失败：{cause}"),
             EnvKeyAdded { key } => format!(".env：已添加新设置 {key}"),
             EnvKeyRemoved { key } => format!(".env：新版本不再包含设置 {key}，已保留您的值"),
             ConfigKept { path } => format!("{path}：已保留您的修改"),
             ConfigMerged { path } => format!("{path}：您的修改已与新版本合并"),
             ConfigSetAside { path, kept } => format!("{path}：您的修改与新版本冲突，已保存到 {kept}"),
-            Unsigned { source } => format!("{source} 没有签名：任何能修改它的人都能修改本应用"),
             Warning { text } => text.clone(),
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::exit;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Lang;
-use crate::progress::{ErrorBody, Kind, Outcome, Reporter};
+use crate::progress::{ErrorBody, Outcome, Reporter};
 
 use super::args::{Cli, Command};
 use super::command::{self, Answer};
@@ -57,26 +57,7 @@ pub fn tell_usage(error: &clap::Error, wants_json: bool) -> u8 {
 
 /// The result of a change that was refused before it began.
 pub fn refused(fault: &Fault, lang: Lang) -> Outcome {
-    Outcome {
-        schema: 1,
-        kind: Kind::Result,
-        ok: false,
-        from: None,
-        to: None,
-        strategy: "none".into(),
-        reason: String::new(),
-        exit_code: exit::of_fault(fault),
-        rolled_back_to: None,
-        bytes_downloaded: 0,
-        bytes_bundle: 0,
-        backup_id: None,
-        downtime_ms: std::collections::BTreeMap::new(),
-        frozen_ms: Default::default(),
-        duration_ms: 0,
-        error: Some(ErrorBody::new(fault, lang)),
-        warnings: Vec::new(),
-        upgrade_id: String::new(),
-    }
+    Outcome { exit_code: exit::of_fault(fault), error: Some(ErrorBody::new(fault, lang)), ..Outcome::blank() }
 }
 
 #[derive(Serialize)]

@@ -170,6 +170,32 @@ pub struct Outcome {
     pub upgrade_id: String,
 }
 
+impl Outcome {
+    /// One that says nothing yet: not ok, nothing fetched, nothing changed.
+    pub fn blank() -> Self {
+        Self {
+            schema: 1,
+            kind: Kind::Result,
+            ok: false,
+            from: None,
+            to: None,
+            strategy: "none".into(),
+            reason: String::new(),
+            exit_code: crate::exit::FAILED,
+            rolled_back_to: None,
+            bytes_downloaded: 0,
+            bytes_bundle: 0,
+            backup_id: None,
+            downtime_ms: BTreeMap::new(),
+            frozen_ms: BTreeMap::new(),
+            duration_ms: 0,
+            error: None,
+            warnings: Vec::new(),
+            upgrade_id: String::new(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

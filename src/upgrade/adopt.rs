@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rusqlite::params;
 
-use super::change::{self, Tools};
+use super::change::Tools;
 use super::effects::images::pin;
 use super::install::write_settings;
 use super::installation::Installation;
@@ -204,6 +204,6 @@ fn outcome(plan: &Plan, started: Instant) -> Outcome {
         exit_code: exit::OK,
         duration_ms: started.elapsed().as_millis() as u64,
         upgrade_id: uuid::Uuid::now_v7().simple().to_string(),
-        ..change::blank()
+        ..Outcome::blank()
     }
 }

@@ -17,7 +17,7 @@ use crate::exit::{self, Disposition};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{self, ErrorBody, Outcome, Progress};
-use crate::release::strategy::{Reason, Strategy};
+use crate::release::strategy::Reason;
 
 /// Beginnings of one change after which it is undone, and undoings after which a person is needed.
 const MOST_ATTEMPTS: u32 = 3;
@@ -293,37 +293,13 @@ pub fn not_begun(fault: &Fault, from: Option<String>, to: Option<String>, progre
         reason: fault.code().name().to_ascii_lowercase(),
         exit_code: exit::of_fault(fault),
         error: Some(ErrorBody::new(fault, progress.lang())),
-        ..blank()
+        ..Outcome::blank()
     }
 }
 
 /// The outcome where there was nothing to do.
 pub fn nothing() -> Outcome {
-    Outcome { ok: true, reason: Reason::UpToDate.name().into(), exit_code: exit::OK, ..blank() }
-}
-
-/// An outcome that says nothing yet.
-pub fn blank() -> Outcome {
-    Outcome {
-        schema: 1,
-        kind: progress::Kind::Result,
-        ok: false,
-        from: None,
-        to: None,
-        strategy: Strategy::None.name().into(),
-        reason: String::new(),
-        exit_code: exit::FAILED,
-        rolled_back_to: None,
-        bytes_downloaded: 0,
-        bytes_bundle: 0,
-        backup_id: None,
-        downtime_ms: Default::default(),
-        frozen_ms: Default::default(),
-        duration_ms: 0,
-        error: None,
-        warnings: Vec::new(),
-        upgrade_id: String::new(),
-    }
+    Outcome { ok: true, reason: Reason::UpToDate.name().into(), exit_code: exit::OK, ..Outcome::blank() }
 }
 
 /// The preparation of a change that brings a package.
