@@ -14,11 +14,12 @@
 //!
 //! ```text
 //! cli -> agent -> upgrade -> publisher -> {docker, transfer, backup} -> {release, progress}
-//!     -> {state, layout, settings} -> {fault, messages}
+//!     -> {state, layout, settings} -> {clock, fault, messages}
 //! ```
 
 pub mod backup;
 pub mod cli;
+pub mod clock;
 pub mod docker;
 pub mod exit;
 pub mod fault;

@@ -66,6 +66,14 @@ pub enum Say {
     ConfigKept { path: String },
     ConfigMerged { path: String },
     ConfigSetAside { path: String, kept: String },
+    ToFactory { to: String, cause: String },
+    NextCommands { root: String, project: String, backup: Option<String> },
+    Superseded { id: String },
+    Repairing { version: String, cause: String },
+    SoakFailed { version: String, to: String, cause: String },
+    SoakPassed { version: String },
+    EngineAway { text: String },
+    EngineBack { version: String },
     Warning { text: String },
 }
 
@@ -130,6 +138,30 @@ impl Say {
             ConfigSetAside { path, kept } => {
                 format!("{path}: your edits do not fit the release's; they are kept in {kept}")
             }
+            ToFactory { to, cause } => {
+                format!(
+                    "the version before could not be brought back ({cause}); installing the factory release {to}"
+                )
+            }
+            NextCommands { root, project, backup } => {
+                let restore = match backup {
+                    Some(id) => format!(
+                        "\n  client --root {root} backup verify {id}    (the data before the upgrade)"
+                    ),
+                    None => String::new(),
+                };
+                format!(
+                    "What can run is left running. Next:\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50{restore}\n  client --root {root} upgrade    (tries again)\n  client --root {root} rollback --to VERSION    (or upgrade --target VERSION: goes on from here)"
+                )
+            }
+            Superseded { id } => format!("change {id} could not be finished and is left as it is"),
+            Repairing { version, cause } => format!("making what runs agree with {version}: {cause}"),
+            SoakFailed { version, to, cause } => {
+                format!("{version} failed in its probation, going back to {to}: {cause}")
+            }
+            SoakPassed { version } => format!("{version} has passed its probation"),
+            EngineAway { text } => format!("waiting for the engine to come back: {text}"),
+            EngineBack { version } => format!("the engine is back (version {version})"),
             Warning { text } => text.clone(),
         }
     }
@@ -182,6 +214,24 @@ impl Say {
             ConfigKept { path } => format!("{path}：已保留您的修改"),
             ConfigMerged { path } => format!("{path}：您的修改已与新版本合并"),
             ConfigSetAside { path, kept } => format!("{path}：您的修改与新版本冲突，已保存到 {kept}"),
+            ToFactory { to, cause } => format!("无法恢复上一版本（{cause}），正在安装出厂版本 {to}"),
+            NextCommands { root, project, backup } => {
+                let restore = match backup {
+                    Some(id) => format!("\n  client --root {root} backup verify {id}    （升级前的数据）"),
+                    None => String::new(),
+                };
+                format!(
+                    "能运行的服务保持运行。下一步：\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50{restore}\n  client --root {root} upgrade    （重试）\n  client --root {root} rollback --to VERSION    （或 upgrade --target VERSION：由此继续）"
+                )
+            }
+            Superseded { id } => format!("变更 {id} 无法完成，保持现状"),
+            Repairing { version, cause } => format!("正在使运行状态与 {version} 一致：{cause}"),
+            SoakFailed { version, to, cause } => {
+                format!("{version} 在观察期内失败，正在回滚到 {to}：{cause}")
+            }
+            SoakPassed { version } => format!("{version} 已通过观察期"),
+            EngineAway { text } => format!("正在等待 Docker Engine 恢复：{text}"),
+            EngineBack { version } => format!("Docker Engine 已恢复（版本 {version}）"),
             Warning { text } => text.clone(),
         }
     }

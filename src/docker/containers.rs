@@ -101,6 +101,8 @@ pub struct Container {
     pub exit_code: i64,
     /// How often the engine restarted it.
     pub restart_count: i64,
+    /// When the engine starts it by itself (`no`, `always`, `unless-stopped`, `on-failure`); empty where unknown.
+    pub restart_policy: String,
     /// When it was started last; the engine's text.
     pub started_at: String,
     /// When it was created; the engine's text.

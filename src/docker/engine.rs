@@ -18,6 +18,10 @@ const LOWEST_API: (u32, u32) = (1, 41);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long it may take to say which version it is; a hung engine should be noticed soon.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long it may take to say that it is there.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two attempts to reach an engine that went away.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 /// For requests that something else than the clock watches over.
 pub(super) const UNLIMITED: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -74,6 +78,31 @@ impl Engine {
             root_dir: info.docker_root_dir.unwrap_or_default().into(),
         };
         Ok(Self { docker: docker.with_timeout(REQUEST_TIMEOUT), facts: Arc::new(facts) })
+    }
+
+    /// Whether it answers now.
+    pub async fn answers(&self) -> bool {
+        self.docker.clone().with_timeout(PING_TIMEOUT).ping().await.is_ok()
+    }
+
+    /// Waits until an engine answers at the same place, at most `patience`, and connects to it anew: it may be another
+    /// version by then, or keep its images in another store.
+    pub async fn reconnect(&self, patience: Duration) -> Result<Self> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            // An engine that is starting up accepts connections before it can do anything.
+            match tokio::time::timeout_at(deadline, Self::connect_to(self.endpoint())).await {
+                Ok(Ok(engine)) => return Ok(engine),
+                Ok(Err(fault)) if fault.code() != Code::EngineUnreachable => return Err(fault),
+                Ok(Err(_)) if tokio::time::Instant::now() + RECONNECT_PAUSE < deadline => {
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                }
+                Ok(Err(_)) | Err(_) => {
+                    let cause = format!("it did not come back within {} s", patience.as_secs());
+                    return Err(Fault::new(Code::EngineUnreachable, self.endpoint(), cause));
+                }
+            }
+        }
     }
 
     /// Where it is.

@@ -1,5 +1,7 @@
 //! The engine's errors as faults.
 
+use std::error::Error as StdError;
+
 use bollard::errors::Error;
 
 use super::Engine;
@@ -42,10 +44,23 @@ pub(super) fn unless_absent<T>(result: Result<T, Error>) -> Result<Option<T>, Er
     }
 }
 
+/// Whether the engine was not there, or went away before it had answered.
 fn is_connection(error: &Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    let broken = [BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof];
     match error {
         Error::SocketNotFoundError(_) => true,
-        Error::HyperLegacyError { err } => err.is_connect(),
+        Error::HyperLegacyError { err } => err.is_connect() || err.source().is_some_and(breaks),
+        Error::HyperResponseError { err } => breaks(err),
+        Error::IOError { err } => broken.contains(&err.kind()),
         _ => false,
     }
+}
+
+/// A connection that ended in the middle; an upload that our own side could not go on with is none.
+fn breaks(error: &(dyn StdError + 'static)) -> bool {
+    let Some(hyper) = error.downcast_ref::<hyper::Error>() else {
+        return false;
+    };
+    hyper.is_incomplete_message() || hyper.is_closed() || (hyper.is_canceled() && !hyper.is_user())
 }

@@ -144,6 +144,12 @@ impl Engine {
         }
     }
 
+    /// When a container ended within the last `within`, as far as the engine remembers, in seconds since 1970, oldest
+    /// first.
+    pub async fn deaths(&self, container: &str, within: Duration) -> Result<Vec<i64>> {
+        wake::deaths(self, container, within).await
+    }
+
     /// The fault with all that helps to find the cause: the last check's output and the end of the log.
     async fn explain(&self, watched: &Watched, finding: Finding, view: Option<View>) -> Fault {
         let mut detail = finding.cause;

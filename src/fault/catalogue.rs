@@ -40,6 +40,11 @@ macro_rules! codes {
                 match self { $(Code::$variant => $name,)* }
             }
 
+            /// The code of a stable name.
+            pub fn from_name(name: &str) -> Option<Code> {
+                Self::ALL.iter().copied().find(|code| code.name() == name)
+            }
+
             /// What it means for the caller.
             pub fn class(self) -> Class {
                 match self { $(Code::$variant => Class::$class,)* }

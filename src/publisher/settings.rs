@@ -55,6 +55,7 @@ struct RequiresToml {
 struct HealthToml {
     timeout_ms: Option<u64>,
     stability_ms: Option<u64>,
+    soak_ms: Option<u64>,
     probes: Vec<ProbeToml>,
 }
 
@@ -135,6 +136,7 @@ impl ReleaseToml {
         HealthPolicy {
             timeout_ms,
             stability_ms: self.health.stability_ms.unwrap_or(default.stability_ms),
+            soak_ms: self.health.soak_ms.unwrap_or(default.soak_ms),
             probes: self.health.probes.iter().map(probe).collect(),
         }
     }

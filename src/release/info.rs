@@ -101,13 +101,15 @@ pub struct HealthPolicy {
     pub timeout_ms: u64,
     /// A service without a healthcheck must run this many milliseconds without ending or restarting.
     pub stability_ms: u64,
+    /// How long a release is on probation after its commit, in milliseconds; 0: not at all.
+    pub soak_ms: u64,
     /// Checks from outside the containers.
     pub probes: Vec<Probe>,
 }
 
 impl Default for HealthPolicy {
     fn default() -> Self {
-        Self { timeout_ms: 30_000, stability_ms: 10_000, probes: Vec::new() }
+        Self { timeout_ms: 30_000, stability_ms: 10_000, soak_ms: 600_000, probes: Vec::new() }
     }
 }
 

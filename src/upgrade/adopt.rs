@@ -63,18 +63,7 @@ pub async fn adopt(
             id.ok_or_else(|| Fault::new(Code::ImageMissing, &image.reference, "it was saved just now"))?;
         tools.engine.tag_image(&id, &pin(&project, image)).await?;
     }
-    let plan = Plan {
-        schema: 1,
-        kind: Kind::Adopt,
-        from: None,
-        to: version.clone(),
-        strategy: "full".into(),
-        reason: "not_installed".into(),
-        manifest_hash: None,
-        bytes_bundle: 0,
-        prepare: Vec::new(),
-        change: None,
-    };
+    let plan = Plan { reason: "not_installed".into(), ..Plan::new(Kind::Adopt, None, version.clone()) };
     let outcome = outcome(&plan, started);
     record(&installation, &plan, &info, &file, &containers, &outcome)?;
     pointers::set(&installation.layout, Pointer::Factory, version)?;

@@ -29,7 +29,15 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
     let new = compile(world, &world.target_folder(), &target).await?;
     let new_path = world.work_file(NEW_MODEL)?;
     new.to_file(&new_path)?;
-    let old = compile_current(world).await?;
+    let old = match compile_current(world).await {
+        // The version that cannot be brought back may not even be readable.
+        Err(fault) if world.plan.kind == Kind::Factory => {
+            tracing::warn!(%fault, "the present release cannot be compiled");
+            new.to_file(&world.work_file(OLD_MODEL)?)?;
+            None
+        }
+        other => other?,
+    };
     if let Some(old) = &old {
         refuse_changed_definitions(old, &new)?;
     }
@@ -37,7 +45,8 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
     let hashes = hashes(world, &new, &new_path, &containers).await?;
     let wanted = wanted(world, &target, &new, &hashes).await?;
     let present = present(world, &new, &containers)?;
-    let mut services = compare(&target, &wanted, &present);
+    let anew = world.plan.kind == Kind::Factory;
+    let mut services = compare(&target, &wanted, &present, anew);
     let restores_data = target.migrates_data && world.plan.kind == Kind::Upgrade;
     if restore.is_some() {
         restart_what_holds_data(world, old.as_ref().unwrap_or(&new), &mut services);
@@ -253,7 +262,12 @@ fn steps(
         .collect();
     // Data that is about to be changed is kept also where nothing runs that could be stopped.
     let wanted = world.installation.settings.backup.before_upgrade && !old.is_empty();
-    let backup = world.plan.kind != Kind::Install && (touches_data || wanted);
+    let backup = match world.plan.kind {
+        Kind::Install => false,
+        // It must not fail for a backup of data that it does not touch.
+        Kind::Factory => touches_data,
+        _ => touches_data || wanted,
+    };
 
     let mut steps = Vec::new();
     if !moves.is_empty() {

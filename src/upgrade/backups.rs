@@ -119,18 +119,7 @@ pub async fn thaw(installation: &Installation) -> Result<()> {
 }
 
 fn restore_plan(version: &Version) -> Plan {
-    Plan {
-        schema: 1,
-        kind: Kind::Restore,
-        from: Some(version.clone()),
-        to: version.clone(),
-        strategy: "none".into(),
-        reason: "forced".into(),
-        manifest_hash: None,
-        bytes_bundle: 0,
-        prepare: Vec::new(),
-        change: None,
-    }
+    Plan { strategy: "none".into(), ..Plan::new(Kind::Restore, Some(version.clone()), version.clone()) }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,26 +1,32 @@
-//! Carrying a change out from beginning to end: begun, continued after a crash, undone, told.
+//! Carrying a change out from beginning to end: begun, continued after a crash, undone.
+//!
+//! The levels of the way back: a failure before the commit undoes the change (level 1, [`go_back`]); where that
+//! does not bring the version before back, the factory release is installed (level 2, [`super::factory`]); where that
+//! fails too, a person is told what to do.
 
 use std::time::Instant;
 
 use super::analyse;
 use super::effects::data;
+use super::ending::{Ended, Ending, end};
+use super::factory;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
-use super::plan::{Facts, Kind, Plan};
+use super::plan::{Facts, Failure, Kind, Plan};
 use super::resolve;
-use super::runner::Runner;
+use super::runner::{Left, Runner};
+use super::soak;
 use super::step::Step;
 use super::world::World;
 use crate::backup::BackupManager;
 use crate::docker::{Compose, Engine};
-use crate::exit::{self, Disposition};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
-use crate::progress::{self, ErrorBody, Outcome, Progress};
-use crate::release::strategy::Reason;
+use crate::progress::{self, Progress};
 
-/// Beginnings of one change after which it is undone, and undoings after which a person is needed.
-const MOST_ATTEMPTS: u32 = 3;
+/// Beginnings of one change after which it is undone; undoings after which the factory release is installed; attempts
+/// at that after which a person is needed.
+pub const MOST_ATTEMPTS: u32 = 3;
 
 /// The engine and Compose, once both answer.
 pub struct Tools {
@@ -37,16 +43,6 @@ impl Tools {
     }
 }
 
-/// How a change ended.
-pub struct Ended {
-    /// What is told.
-    pub outcome: Outcome,
-    /// Its final state.
-    pub state: ChangeState,
-    /// What kind of change it was.
-    pub kind: Kind,
-}
-
 /// Begins a change with `plan`, whose second half is planned when the preparation is done; `restore` names the
 /// backup whose data comes back.
 pub async fn begin(
@@ -56,19 +52,37 @@ pub async fn begin(
     restore: Option<&str>,
     progress: &Progress,
 ) -> Ended {
-    let id = uuid::Uuid::now_v7().simple().to_string();
+    begin_with(installation, tools, plan, Facts::default(), restore, progress).await
+}
+
+/// As [`begin`], where something is known from the beginning.
+pub async fn begin_with(
+    installation: &Installation,
+    tools: &Tools,
+    mut plan: Plan,
+    facts: Facts,
+    restore: Option<&str>,
+    progress: &Progress,
+) -> Ended {
+    let id = new_id();
     let progress = progress.for_upgrade(&id);
     let started = Instant::now();
     let journal = Journal::new(installation.store.clone());
+    plan.restore = restore.map(str::to_owned);
     let from = plan.from.as_ref().map(ToString::to_string);
     let opened = journal.open(&id, plan.kind.name(), from.as_deref(), &plan.to.to_string(), &plan.to_json());
     let mut world =
         World::new(installation, &tools.engine, &tools.compose, progress, &id, plan, Facts::default());
-    let result = match opened {
-        Ok(()) => forward(&mut world, &journal, restore).await,
+    let result = match opened.and_then(|()| world.learn(|known| *known = facts)) {
+        Ok(()) => forward(&mut world, &journal).await,
         Err(fault) => Err(fault),
     };
     settle(&mut world, &journal, result, started).await
+}
+
+/// An ID for a change, ordered by time.
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
 }
 
 /// Deals with a change that an earlier process left unfinished; none where there is nothing left to tell.
@@ -88,86 +102,132 @@ pub async fn finish(
         return Ok(None);
     };
     let started = Instant::now();
-    let plan = Plan::from_json(&change.plan, &change.id)?;
-    let facts: Facts = serde_json::from_str(&change.facts)
-        .map_err(|error| Fault::from_error(Code::JournalIllegal, &change.id, error))?;
     let progress = progress.for_upgrade(&change.id);
-    let prepared_only = plan.change.is_none();
-    let to = plan.to.to_string();
-    let mut world =
-        World::new(installation, &tools.engine, &tools.compose, progress, &change.id, plan, facts);
-    if prepared_only {
+    let mut world = world_of(installation, tools, &progress, &change)?;
+    if world.plan.kind == Kind::Factory {
+        return factory::resume(&mut world, &journal, tools, &change, started).await.map(Some);
+    }
+    if world.plan.change.is_none() && !soak::is_rollback(&world.plan) {
         put_aside(&mut world, &journal).await?;
         return Ok(None);
     }
-    world.progress.started(progress::Step::CheckingUpdates, Say::Continuing { version: to });
-    journal.attempt(&change.id)?;
-    let result = match cause_to_go_back(&change, &world)? {
-        None => forward(&mut world, &journal, None).await,
+    let version = world.plan.to.to_string();
+    world.progress.started(progress::Step::CheckingUpdates, Say::Continuing { version });
+    journal.attempt(&change.id, change.state)?;
+    if change.state == ChangeState::Undoing && change.undo_attempts >= MOST_ATTEMPTS {
+        let cause = "the way back was begun too often without coming to an end";
+        let level1 = Fault::new(Code::Interrupted, world.project(), cause);
+        let first = first_failure(&world);
+        return Ok(Some(factory::escalate(&mut world, &journal, first, level1, started).await));
+    }
+    let result = match cause_to_go_back(&change, &world, &journal)? {
+        None => forward(&mut world, &journal).await,
         Some(fault) => Err(fault),
     };
     Ok(Some(settle(&mut world, &journal, result, started).await))
 }
 
+/// The world of a recorded change.
+pub fn world_of<'a>(
+    installation: &'a Installation,
+    tools: &'a Tools,
+    progress: &Progress,
+    change: &Change,
+) -> Result<World<'a>> {
+    let plan = Plan::from_json(&change.plan, &change.id)?;
+    let facts: Facts = serde_json::from_str(&change.facts)
+        .map_err(|error| Fault::from_error(Code::JournalIllegal, &change.id, error))?;
+    Ok(World::new(installation, &tools.engine, &tools.compose, progress.clone(), &change.id, plan, facts))
+}
+
 /// Why an unfinished change is undone instead of finished.
-fn cause_to_go_back(change: &Change, world: &World<'_>) -> Result<Option<Fault>> {
-    let runner = Runner::new(&Journal::new(world.installation.store.clone()), &change.id, world.plan.steps())
-        .map(|runner| runner.committed())?;
-    let cause = match change.state {
-        ChangeState::Undoing | ChangeState::NeedsAttention => {
-            let journal = Journal::new(world.installation.store.clone());
-            let first = journal.last_failure(&change.id)?.map(|text| format!("; first: {text}"));
-            format!("it was being undone when it was interrupted{}", first.unwrap_or_default())
-        }
-        _ if change.attempts >= MOST_ATTEMPTS && !runner => {
-            "it was begun too often without coming to an end".to_owned()
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some(Fault::new(Code::Interrupted, &world.plan.to, cause)))
+fn cause_to_go_back(change: &Change, world: &World<'_>, journal: &Journal) -> Result<Option<Fault>> {
+    if matches!(change.state, ChangeState::Undoing | ChangeState::NeedsAttention) {
+        return Ok(Some(first_failure(world)));
+    }
+    let committed = Runner::new(journal, &change.id, world.plan.steps())?.committed();
+    let too_often = change.attempts >= MOST_ATTEMPTS && !committed;
+    let cause = "it was begun too often without coming to an end";
+    Ok(too_often.then(|| Fault::new(Code::Interrupted, &world.plan.to, cause)))
+}
+
+/// Why a change is being undone, as it was known when that began.
+pub fn first_failure(world: &World<'_>) -> Fault {
+    match &world.facts().first_failure {
+        Some(failure) => failure.to_fault(),
+        None => Fault::new(Code::Interrupted, &world.plan.to, "it was being undone when it was interrupted"),
+    }
+}
+
+/// Lets the change be that needs attention: a person goes on with something else.
+pub fn supersede(installation: &Installation, progress: &Progress) -> Result<()> {
+    let journal = Journal::new(installation.store.clone());
+    if let Some(change) = journal.unfinished()? {
+        journal.set_state(&change.id, ChangeState::Superseded)?;
+        progress.warning(progress::Step::CheckingUpdates, Say::Superseded { id: change.id });
+    }
+    Ok(())
 }
 
 async fn put_aside(world: &mut World<'_>, journal: &Journal) -> Result<()> {
     let id = world.id.clone();
     let mut runner = Runner::new(journal, &id, world.plan.steps())?;
-    let left = runner.back(world).await?;
+    let left = runner.back(world).await;
     journal.set_state(&id, ChangeState::Failed)?;
-    left.into_iter().next().map_or(Ok(()), Err)
+    left.vital.into_iter().chain(left.remains).next().map_or(Ok(()), Err)
 }
 
-async fn forward(world: &mut World<'_>, journal: &Journal, restore: Option<&str>) -> Result<()> {
+async fn forward(world: &mut World<'_>, journal: &Journal) -> Result<()> {
     let id = world.id.clone();
     if world.plan.change.is_none() {
         Runner::new(journal, &id, world.plan.steps())?.forward(world).await?;
-        world.plan.change = Some(analyse::analyse(world, restore).await?);
-        journal.set_plan(&id, &world.plan.to_json())?;
+        plan_change(world, journal).await?;
     }
     Runner::new(journal, &id, world.plan.steps())?.forward(world).await
 }
 
-/// Ends a change: records and tells it, after undoing it where it failed before the commit.
+/// Plans the second half, now that the preparation is done.
+pub async fn plan_change(world: &mut World<'_>, journal: &Journal) -> Result<()> {
+    world.plan.change = Some(analyse::analyse(world, world.plan.restore.clone().as_deref()).await?);
+    journal.set_plan(&world.id, &world.plan.to_json())
+}
+
+/// Ends a change, after undoing it where it failed before the commit.
 async fn settle(world: &mut World<'_>, journal: &Journal, result: Result<()>, started: Instant) -> Ended {
     let id = world.id.clone();
     let fault = match result {
-        Ok(()) => return end(world, journal, ChangeState::Completed, None, None, started),
+        Ok(()) if soak::is_rollback(&world.plan) => {
+            let cause = first_failure(world);
+            return end(world, journal, Ending::Soaked(cause), started);
+        }
+        Ok(()) => return end(world, journal, Ending::There, started),
         Err(fault) => fault,
     };
     world.progress.failed(progress::Step::Failed, &fault);
-    let runner = Runner::new(journal, &id, world.plan.steps());
-    match runner {
+    match Runner::new(journal, &id, world.plan.steps()) {
         Ok(runner) if runner.committed() => {
-            // Only forward from here: the stack is on the new version, and the rest is repeated next time.
+            // Only forward from here: the stack is on the new version. What could not be tidied up is tried again by
+            // the next run, and let be where that does not help either.
+            let tried = journal.attempts(&id).unwrap_or(MOST_ATTEMPTS);
             let text = fault.message(world.progress.lang());
             let warned = world.warn(progress::Step::CleaningUp, Say::Warning { text });
-            end(world, journal, ChangeState::Running, None, warned.err(), started)
+            let ending = match (tried >= MOST_ATTEMPTS, warned.err()) {
+                (true, None) => Ending::There,
+                (_, broken) => Ending::Untidy(broken.unwrap_or(fault)),
+            };
+            end(world, journal, ending, started)
+        }
+        // The version it came from had failed already; there is no point in going back there.
+        Ok(_) if soak::is_rollback(&world.plan) && speaks_against_way(fault.code()) => {
+            let first = first_failure(world);
+            factory::escalate(world, journal, first, fault, started).await
         }
         Ok(runner) => go_back(world, journal, runner, fault, started).await,
-        Err(broken) => {
-            end(world, journal, ChangeState::NeedsAttention, Some(Disposition::Stuck), Some(broken), started)
-        }
+        Err(broken) => end(world, journal, Ending::Stuck(broken), started),
     }
 }
 
+/// Level 1: undoes the change, which brings the version before back.
 async fn go_back(
     world: &mut World<'_>,
     journal: &Journal,
@@ -175,45 +235,77 @@ async fn go_back(
     fault: Fault,
     started: Instant,
 ) -> Ended {
+    world.undoing = true;
     let touched = runner.touched();
-    if touched && world.plan.from.is_some() {
-        let to = world.plan.from.as_ref().map(ToString::to_string).unwrap_or_default();
+    let from = world.plan.from.as_ref().map(ToString::to_string);
+    if let (true, Some(to)) = (touched, from.clone()) {
         let cause = fault.message(world.progress.lang());
         world.progress.started(progress::Step::RollingBack, Say::RollingBack { to, cause });
     }
-    let undone = match journal.set_state(&world.id, ChangeState::Undoing) {
-        Ok(()) => runner.back(world).await,
-        Err(broken) => Err(broken),
-    };
-    let left = undone.unwrap_or_else(|broken| vec![broken]);
-    if !left.is_empty() {
-        let causes: Vec<String> = left.iter().map(|fault| fault.message(world.progress.lang())).collect();
-        let cause = format!("{}; first: {}", causes.join("; "), fault.message(world.progress.lang()));
-        world.progress.failed(progress::Step::RollingBack, &left[0]);
-        let stuck = Fault::new(Code::RollbackFailed, world.project(), cause);
-        return end(
-            world,
-            journal,
-            ChangeState::NeedsAttention,
-            Some(Disposition::Stuck),
-            Some(stuck),
-            started,
-        );
+    let mut left = Left::default();
+    let failure = Failure::of(&fault);
+    // Where neither can be written, the undoing is not remembered, but done.
+    left.remains.extend(
+        world
+            .learn(|facts| {
+                facts.first_failure.get_or_insert(failure);
+            })
+            .err(),
+    );
+    left.remains.extend(journal.set_state(&world.id, ChangeState::Undoing).err());
+    let undone = runner.back(world).await;
+    left.vital.extend(undone.vital);
+    left.remains.extend(undone.remains);
+    if !left.vital.is_empty() {
+        return level_one_failed(world, journal, fault, left.vital, started).await;
     }
     // A first installation that failed has no stack to be back on.
-    if !touched || world.plan.from.is_none() {
-        return end(world, journal, ChangeState::Failed, Some(Disposition::Untouched), Some(fault), started);
-    }
-    let to = world.plan.from.as_ref().map(ToString::to_string).unwrap_or_default();
+    let Some(to) = from.filter(|_| touched) else {
+        return end(world, journal, Ending::Untouched(fault), started);
+    };
     world.progress.finished(progress::Step::RollingBack, Say::RolledBack { to });
-    if world.plan.kind == Kind::Upgrade && speaks_against_release(fault.code()) {
-        let why = fault.to_string();
-        let kept = resolve::quarantine(world.installation, &world.plan.to, world.plan.manifest_hash, &why);
-        if let Err(broken) = kept {
-            world.progress.failed(progress::Step::RollingBack, &broken);
-        }
+    left.remains.extend(quarantine(world, &fault).err());
+    end(world, journal, Ending::Back(fault, left.remains), started)
+}
+
+async fn level_one_failed(
+    world: &mut World<'_>,
+    journal: &Journal,
+    fault: Fault,
+    mut vital: Vec<Fault>,
+    started: Instant,
+) -> Ended {
+    world.progress.failed(progress::Step::RollingBack, &vital[0]);
+    // The factory release helps where the version before does not run. It does not bring data or an engine back.
+    let hopeless =
+        |fault: &Fault| matches!(fault.code(), Code::EngineUnreachable | Code::DiskFull | Code::DiskReadOnly);
+    let helps = !world.facts().data_unrestored && !vital.iter().any(hopeless) && world.plan.from.is_some();
+    if helps {
+        return factory::escalate(world, journal, fault, vital.swap_remove(0), started).await;
     }
-    end(world, journal, ChangeState::RolledBack, Some(Disposition::RolledBack), Some(fault), started)
+    let stuck = stuck(world, &vital, &fault);
+    end(world, journal, Ending::Stuck(stuck), started)
+}
+
+/// The fault that a person has to deal with: everything that failed, and what to do about it.
+pub fn stuck(world: &World<'_>, failures: &[Fault], first: &Fault) -> Fault {
+    let lang = world.progress.lang();
+    let causes: Vec<String> = failures.iter().map(|fault| fault.message(lang)).collect();
+    let next = Say::NextCommands {
+        root: world.layout().root().display().to_string(),
+        project: world.project().to_owned(),
+        backup: world.facts().backup_id.clone().filter(|_| world.facts().data_unrestored),
+    };
+    let cause = format!("{}; first: {}\n{}", causes.join("; "), first.message(lang), next.text(lang));
+    Fault::new(Code::RollbackFailed, world.project(), cause)
+}
+
+/// Puts the version a failed upgrade led to in quarantine, where the failure says something about it.
+pub fn quarantine(world: &World<'_>, fault: &Fault) -> Result<()> {
+    if world.plan.kind != Kind::Upgrade || !speaks_against_release(fault.code()) {
+        return Ok(());
+    }
+    resolve::quarantine(world.installation, &world.plan.to, world.plan.manifest_hash, &fault.to_string())
 }
 
 /// Whether a failure says something about the release. A port that somebody else holds or a full disk does not, and
@@ -226,80 +318,19 @@ fn speaks_against_release(code: Code) -> bool {
     )
 }
 
-/// Records the end and words the outcome.
-fn end(
-    world: &mut World<'_>,
-    journal: &Journal,
-    state: ChangeState,
-    disposition: Option<Disposition>,
-    fault: Option<Fault>,
-    started: Instant,
-) -> Ended {
-    let mut outcome = outcome(world, disposition, fault.as_ref(), started);
-    let text = serde_json::to_string(&outcome).expect("an outcome is always valid JSON");
-    let recorded = journal.set_outcome(&world.id, &text).and_then(|()| journal.set_state(&world.id, state));
-    if let Err(broken) = recorded {
-        outcome.warnings.push(broken.message(world.progress.lang()));
-    }
-    let step = if outcome.ok { progress::Step::Completed } else { progress::Step::Failed };
-    let from = outcome.from.clone().unwrap_or_default();
-    let to = outcome.to.clone().unwrap_or_default();
-    if outcome.ok {
-        world.progress.finished(step, Say::Completed { from, to });
-    }
-    Ended { outcome, state, kind: world.plan.kind }
-}
-
-fn outcome(
-    world: &World<'_>,
-    disposition: Option<Disposition>,
-    fault: Option<&Fault>,
-    started: Instant,
-) -> Outcome {
-    let facts = world.facts();
-    let exit_code = match (disposition, fault) {
-        (Some(disposition), Some(fault)) => exit::of_failure(fault, disposition),
-        _ => exit::OK,
-    };
-    let rolled_back = disposition == Some(Disposition::RolledBack);
-    Outcome {
-        schema: 1,
-        kind: progress::Kind::Result,
-        ok: disposition.is_none(),
-        from: world.plan.from.as_ref().map(ToString::to_string),
-        to: Some(world.plan.to.to_string()),
-        strategy: world.plan.strategy.clone(),
-        reason: world.plan.reason.clone(),
-        exit_code,
-        rolled_back_to: world.plan.from.as_ref().filter(|_| rolled_back).map(ToString::to_string),
-        bytes_downloaded: facts.bytes_downloaded,
-        bytes_bundle: world.plan.bytes_bundle,
-        backup_id: facts.backup_id.clone(),
-        downtime_ms: facts.downtime_ms.clone(),
-        frozen_ms: facts.frozen_ms.clone(),
-        duration_ms: started.elapsed().as_millis() as u64,
-        error: fault.map(|fault| ErrorBody::new(fault, world.progress.lang())),
-        warnings: facts.warnings.clone(),
-        upgrade_id: world.id.clone(),
-    }
-}
-
-/// The outcome of a change that did not begin.
-pub fn not_begun(fault: &Fault, from: Option<String>, to: Option<String>, progress: &Progress) -> Outcome {
-    Outcome {
-        ok: false,
-        from,
-        to,
-        reason: fault.code().name().to_ascii_lowercase(),
-        exit_code: exit::of_fault(fault),
-        error: Some(ErrorBody::new(fault, progress.lang())),
-        ..Outcome::blank()
-    }
-}
-
-/// The outcome where there was nothing to do.
-pub fn nothing() -> Outcome {
-    Outcome { ok: true, reason: Reason::UpToDate.name().into(), exit_code: exit::OK, ..Outcome::blank() }
+/// Whether a failure will be met again by whoever takes the same way.
+fn speaks_against_way(code: Code) -> bool {
+    use Code::*;
+    speaks_against_release(code)
+        || matches!(
+            code,
+            ImageMissing
+                | ImageLoadFailed
+                | ReleaseUnknown
+                | ReleaseDamaged
+                | BundleInvalid
+                | BundleTruncated
+        )
 }
 
 /// The preparation of a change that brings a package.

@@ -2,11 +2,14 @@
 
 use super::api::{CheckReport, PlanReport, PlanService, PlanStep, UpgradeOptions};
 use super::change::{self, Tools};
+use super::ending::{self, Ended};
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::pointers;
+use super::repair;
 use super::resolve::{self, Offer};
+use super::soak;
 use super::step::Step;
 use crate::docker::Engine;
 use crate::fault::{Code, Fault, Result};
@@ -77,7 +80,7 @@ pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, prog
             let from = super::pointers::read(&installation.layout, crate::layout::Pointer::Current);
             let from = from.ok().flatten().map(|version| version.to_string());
             let to = options.target.as_ref().map(ToString::to_string);
-            change::not_begun(&fault, from, to, progress)
+            ending::not_begun(&fault, from, to, progress)
         }
     }
 }
@@ -91,10 +94,12 @@ async fn try_upgrade(
     let tools = Tools::find().await?;
     let finished = change::finish(installation, &tools, progress).await?;
     if let Some(ended) = &finished
-        && ended.state != ChangeState::Completed
+        && !goes_on(installation, ended, options, progress)?
     {
-        // One that is committed but not tidied up is still open: nothing new begins over it.
         return Ok(ended.outcome.clone());
+    }
+    if let Some(ended) = soak::settle(installation, &tools, progress).await? {
+        return Ok(ended.outcome);
     }
     let layout = &installation.layout;
     if pointers::read(layout, Pointer::Current)?.is_none()
@@ -112,22 +117,39 @@ async fn try_upgrade(
         (offered, _) => offered?,
     };
     if offer.decision.strategy == Strategy::None {
-        return Ok(nothing_to_do(&offer, progress));
+        return match repair::wanted(installation)? {
+            Some(why) => Ok(repair::repair(installation, &tools, why, progress).await?.outcome),
+            None => Ok(nothing_to_do(&offer, progress)),
+        };
     }
     progress.finished(progress::Step::CheckingUpdates, strategy_words(&offer));
     let plan = Plan {
-        schema: 1,
-        kind: Kind::Upgrade,
-        from: offer.installed.clone(),
-        to: offer.manifest.version.clone(),
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
         manifest_hash: Some(resolve::content(offer.package.as_ref(), &offer.manifest)),
         bytes_bundle: offer.bytes().unwrap_or(0),
         prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
-        change: None,
+        ..Plan::new(Kind::Upgrade, offer.installed.clone(), offer.manifest.version.clone())
     };
     Ok(change::begin(installation, &tools, plan, None, progress).await.outcome)
+}
+
+/// Whether something new begins after an interrupted change was dealt with. One that is committed but not tidied up is
+/// still open; one that needs a person is let be where that person names another way out.
+fn goes_on(
+    installation: &Installation,
+    ended: &Ended,
+    options: &UpgradeOptions,
+    progress: &Progress,
+) -> Result<bool> {
+    match ended.state {
+        ChangeState::Completed => Ok(ended.outcome.ok),
+        ChangeState::NeedsAttention if options.target.is_some() || options.bundle.is_some() => {
+            change::supersede(installation, progress)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The words for the decision.
@@ -148,5 +170,5 @@ fn nothing_to_do(offer: &Offer, progress: &Progress) -> Outcome {
         Reason::InstalledNewer => version.clone(),
         _ => Some(offer.manifest.version.to_string()),
     };
-    Outcome { from: version, to, reason: offer.decision.reason.name().into(), ..change::nothing() }
+    Outcome { from: version, to, reason: offer.decision.reason.name().into(), ..ending::nothing() }
 }

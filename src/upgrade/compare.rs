@@ -55,7 +55,9 @@ pub struct Wanted {
 
 /// The plan of every service: first those that go, in the order given by `present`, then `wanted` in its order
 /// (dependencies first).
-pub fn compare(info: &ReleaseInfo, wanted: &[Wanted], present: &[Present]) -> Vec<ServicePlan> {
+///
+/// With `anew`, what is there is not good enough whatever it is like: the last line of defence trusts nothing.
+pub fn compare(info: &ReleaseInfo, wanted: &[Wanted], present: &[Present], anew: bool) -> Vec<ServicePlan> {
     let mut by_service: BTreeMap<&str, Vec<&Present>> = BTreeMap::new();
     for container in present {
         by_service.entry(&container.service).or_default().push(container);
@@ -63,7 +65,7 @@ pub fn compare(info: &ReleaseInfo, wanted: &[Wanted], present: &[Present]) -> Ve
     let none = Vec::new();
     let mut plans: Vec<ServicePlan> = wanted
         .iter()
-        .map(|service| one(info, service, by_service.get(service.name.as_str()).unwrap_or(&none)))
+        .map(|service| one(info, service, by_service.get(service.name.as_str()).unwrap_or(&none), anew))
         .collect();
     spread(wanted, &mut plans);
 
@@ -74,7 +76,7 @@ pub fn compare(info: &ReleaseInfo, wanted: &[Wanted], present: &[Present]) -> Ve
     all
 }
 
-fn one(info: &ReleaseInfo, wanted: &Wanted, present: &[&Present]) -> ServicePlan {
+fn one(info: &ReleaseInfo, wanted: &Wanted, present: &[&Present], anew: bool) -> ServicePlan {
     let mut reasons = Vec::new();
     let mut because = |holds: bool, reason: &str| {
         if holds {
@@ -86,6 +88,7 @@ fn one(info: &ReleaseInfo, wanted: &Wanted, present: &[&Present]) -> ServicePlan
     } else {
         let image = |c: &&Present| wanted.image_id.as_ref().is_some_and(|id| *id != c.image_id);
         let ended_well = |c: &&Present| wanted.one_shot && c.exit_code == Some(0);
+        because(anew, "factory");
         because(present.iter().any(image), "image");
         because(present.iter().any(|c| c.config_hash != wanted.config_hash), "config");
         because(present.iter().any(|c| c.files != wanted.files), "files");
@@ -224,7 +227,7 @@ mod tests {
     }
 
     fn plan(wanted: Wanted, present: Vec<Present>) -> (Action, Vec<String>) {
-        let plan = compare(&info(), &[wanted], &present).remove(0);
+        let plan = compare(&info(), &[wanted], &present, false).remove(0);
         (plan.action, plan.reasons)
     }
 
@@ -285,7 +288,7 @@ mod tests {
             wanted("db"),
         ];
         let containers = [vpn, present("app"), present("cron"), present("db"), present("old")];
-        let plans = compare(&info(), &services, &containers);
+        let plans = compare(&info(), &services, &containers, false);
         let actions: Vec<_> = plans.iter().map(|plan| (plan.name.as_str(), plan.action)).collect();
         let expected = [
             ("old", Action::Remove),
@@ -299,7 +302,7 @@ mod tests {
 
     #[test]
     fn time_outs_come_from_the_release() {
-        let plans = compare(&info(), &[wanted("forced"), wanted("web")], &[]);
+        let plans = compare(&info(), &[wanted("forced"), wanted("web")], &[], false);
         assert_eq!((plans[0].timeout_ms, plans[1].timeout_ms, plans[1].stability_ms), (5, 30_000, 10_000));
     }
 }

@@ -5,5 +5,6 @@ pub mod data;
 pub mod edits;
 pub mod finish;
 pub mod images;
+pub mod outage;
 pub mod prepare;
 pub mod swap;

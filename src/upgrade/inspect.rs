@@ -10,7 +10,7 @@ use super::change::Tools;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::Plan;
-use super::{pointers, releases, resolve};
+use super::{pointers, releases, resolve, soak};
 use crate::docker::{Container, Service};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -32,7 +32,10 @@ pub async fn status(installation: &Installation) -> Result<Status> {
     Ok(Status {
         schema: 1,
         project: installation.settings.project.clone(),
-        state: state(unfinished.as_ref()).into(),
+        state: match soak::open(installation)?.filter(|_| unfinished.is_none()) {
+            Some(probation) if probation.left().is_some() => "soaking".into(),
+            _ => state(unfinished.as_ref()).into(),
+        },
         current: text(current),
         previous: text(pointer(Pointer::Previous)?),
         factory: text(pointer(Pointer::Factory)?),
@@ -47,7 +50,7 @@ fn state(unfinished: Option<&Change>) -> &'static str {
         None => "idle",
         Some(change) => match (change.state, change.kind.as_str()) {
             (ChangeState::NeedsAttention, _) => "needs_attention",
-            (ChangeState::Undoing, _) | (_, "rollback") => "rolling_back",
+            (ChangeState::Undoing, _) | (_, "rollback" | "factory") => "rolling_back",
             _ => "upgrading",
         },
     }
@@ -117,7 +120,7 @@ fn missing(service: &Service, expected: Option<String>) -> ServiceStatus {
 
 /// All changes, oldest first, without their journals.
 pub fn history(installation: &Installation) -> Result<Vec<HistoryEntry>> {
-    entries(installation, "ORDER BY started_at, id", &[])
+    entries(installation, "ORDER BY rowid", &[])
 }
 
 /// The change whose ID is, or alone begins with, `id`, with its journal.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::api::{InitOptions, UpgradeOptions};
 use super::change::{self, Tools};
 use super::command::strategy_words;
+use super::ending;
 use super::installation::Installation;
 use super::plan::{Kind, Plan};
 use super::{adopt, pointers, resolve};
@@ -22,7 +23,7 @@ pub async fn init(options: &InitOptions, progress: &Progress) -> Outcome {
         Err(fault) => {
             progress.failed(progress::Step::Failed, &fault);
             let to = options.adopt.as_ref().map(|(_, version)| version.to_string());
-            change::not_begun(&fault, None, to, progress)
+            ending::not_begun(&fault, None, to, progress)
         }
     }
 }
@@ -51,16 +52,12 @@ async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome>
     let offer = resolve::offer(&installation, &tools.engine, &wanted, progress).await?;
     progress.finished(progress::Step::CheckingUpdates, strategy_words(&offer));
     let plan = Plan {
-        schema: 1,
-        kind: Kind::Install,
-        from: None,
-        to: offer.manifest.version.clone(),
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
         manifest_hash: Some(offer.manifest.document),
         bytes_bundle: offer.bytes().unwrap_or(0),
         prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
-        change: None,
+        ..Plan::new(Kind::Install, None, offer.manifest.version.clone())
     };
     Ok(change::begin(&installation, &tools, plan, None, progress).await.outcome)
 }

@@ -108,13 +108,25 @@ pub enum ChangeState {
     RolledBack,
     /// Failed before the stack was touched.
     Failed,
+    /// It could not be undone; the factory release took over, in a change of its own.
+    Escalated,
+    /// A person went on with something else while it needed attention.
+    Superseded,
     /// Neither forward nor back worked.
     NeedsAttention,
 }
 
 impl ChangeState {
-    const ALL: [Self; 6] =
-        [Self::Running, Self::Undoing, Self::Completed, Self::RolledBack, Self::Failed, Self::NeedsAttention];
+    const ALL: [Self; 8] = [
+        Self::Running,
+        Self::Undoing,
+        Self::Completed,
+        Self::RolledBack,
+        Self::Failed,
+        Self::Escalated,
+        Self::Superseded,
+        Self::NeedsAttention,
+    ];
 
     /// The stored and public name.
     pub fn name(self) -> &'static str {
@@ -124,6 +136,8 @@ impl ChangeState {
             Self::Completed => "completed",
             Self::RolledBack => "rolled_back",
             Self::Failed => "failed",
+            Self::Escalated => "escalated",
+            Self::Superseded => "superseded",
             Self::NeedsAttention => "needs_attention",
         }
     }
@@ -153,8 +167,10 @@ pub struct Change {
     pub state: ChangeState,
     /// How often it was begun or continued.
     pub attempts: u32,
-    /// RFC 3339 UTC.
-    pub started_at: String,
+    /// How often its undoing was continued.
+    pub undo_attempts: u32,
+    /// The change whose failure it answers.
+    pub parent: Option<String>,
 }
 
 /// The recorded changes of an installation.
@@ -186,30 +202,64 @@ impl Journal {
         })
     }
 
-    /// The change a next run has to deal with, if any.
+    /// Closes the change `parent`, which could not be undone, and records the one that takes over, in one step.
+    pub fn escalate(
+        &self,
+        parent: &str,
+        id: &str,
+        kind: &str,
+        from: Option<&str>,
+        to: &str,
+        plan: &str,
+    ) -> Result<()> {
+        let path = self.store.path();
+        self.store.transaction(|db| {
+            let write = || -> rusqlite::Result<()> {
+                db.execute(
+                    "UPDATE upgrades SET state = 'escalated', ended_at = ?2 WHERE id = ?1",
+                    params![parent, now()],
+                )?;
+                db.execute(
+                    "INSERT INTO upgrades (id, kind, from_version, to_version, plan, state, attempts, started_at, parent)
+                     VALUES (?1, ?2, ?3, ?4, ?5, 'running', 1, ?6, ?7)",
+                    params![id, kind, from, to, plan, now(), parent],
+                )
+                .map(drop)
+            };
+            write().map_err(|error| crate::state::fault(path, error))
+        })
+    }
+
+    /// The change a next run has to deal with, if any. The newest by the order in which they were recorded: the clock
+    /// may have been set since.
     pub fn unfinished(&self) -> Result<Option<Change>> {
+        self.one("state IN ('running', 'undoing', 'needs_attention') ORDER BY rowid DESC LIMIT 1", &[])
+    }
+
+    /// The change `id`.
+    pub fn get(&self, id: &str) -> Result<Option<Change>> {
+        self.one("id = ?1", &[id])
+    }
+
+    fn one(&self, condition: &str, values: &[&str]) -> Result<Option<Change>> {
+        let sql = format!(
+            "SELECT id, kind, plan, facts, attempts, undo_attempts, parent, state FROM upgrades WHERE {condition}"
+        );
         let row = self.store.with(|db| {
-            db.query_row(
-                "SELECT id, kind, plan, facts, state, attempts, started_at FROM upgrades
-                 WHERE state IN ('running', 'undoing', 'needs_attention') ORDER BY started_at DESC, id DESC LIMIT 1",
-                [],
-                |row| {
-                    let state: String = row.get(4)?;
-                    Ok((
-                        Change {
-                            id: row.get(0)?,
-                            kind: row.get(1)?,
-                            plan: row.get(2)?,
-                            facts: row.get(3)?,
-                            state: ChangeState::Running,
-                            attempts: row.get(5)?,
-                            started_at: row.get(6)?,
-                        },
-                        state,
-                    ))
-                },
-            )
-            .optional()
+            let read = |row: &rusqlite::Row<'_>| {
+                let change = Change {
+                    id: row.get(0)?,
+                    kind: row.get(1)?,
+                    plan: row.get(2)?,
+                    facts: row.get(3)?,
+                    state: ChangeState::Running,
+                    attempts: row.get(4)?,
+                    undo_attempts: row.get(5)?,
+                    parent: row.get(6)?,
+                };
+                Ok((change, row.get::<_, String>(7)?))
+            };
+            db.query_row(&sql, rusqlite::params_from_iter(values), read).optional()
         })?;
         row.map(|(change, state)| {
             let state = ChangeState::from_name(&state)
@@ -219,18 +269,16 @@ impl Journal {
         .transpose()
     }
 
-    /// Why a step of the change failed, where one did.
-    pub fn last_failure(&self, id: &str) -> Result<Option<String>> {
-        self.store.with(|db| {
-            let sql =
-                "SELECT detail FROM journal WHERE upgrade_id = ?1 AND mark = 'failed' ORDER BY seq DESC LIMIT 1";
-            db.query_row(sql, [id], |row| row.get(0)).optional()
-        })
+    /// Counts one more beginning of the change, or of its undoing where that is what it was at.
+    pub fn attempt(&self, id: &str, state: ChangeState) -> Result<()> {
+        let column = if state == ChangeState::Undoing { "undo_attempts" } else { "attempts" };
+        self.update(&format!("UPDATE upgrades SET {column} = {column} + 1 WHERE id = ?1"), id)
     }
 
-    /// Counts one more beginning.
-    pub fn attempt(&self, id: &str) -> Result<()> {
-        self.update("UPDATE upgrades SET attempts = attempts + 1 WHERE id = ?1", id)
+    /// How often it was begun or continued.
+    pub fn attempts(&self, id: &str) -> Result<u32> {
+        let sql = "SELECT attempts FROM upgrades WHERE id = ?1";
+        self.store.with(|db| db.query_row(sql, [id], |row| row.get(0)))
     }
 
     /// Replaces the plan (when the preparation made its second half known).

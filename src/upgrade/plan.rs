@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::step::Step;
+use crate::clock::Moment;
 use crate::fault::{Code, Fault, Result};
 use crate::release::{Digest, Version};
 
@@ -26,6 +27,8 @@ pub enum Kind {
     Rollback,
     /// The same release, other data.
     Restore,
+    /// To the factory release by itself, because the way back to the version before did not work.
+    Factory,
 }
 
 impl Kind {
@@ -37,6 +40,7 @@ impl Kind {
             Self::Upgrade => "upgrade",
             Self::Rollback => "rollback",
             Self::Restore => "restore",
+            Self::Factory => "factory",
         }
     }
 }
@@ -60,10 +64,27 @@ pub struct Plan {
     pub manifest_hash: Option<Digest>,
     /// Size of the whole package.
     pub bytes_bundle: u64,
+    /// The backup whose data comes back with it.
+    #[serde(default)]
+    pub restore: Option<String>,
+    /// What `previous` points to afterwards, where that is not the version before.
+    #[serde(default)]
+    pub previous_after: PreviousAfter,
     /// Before the running stack is touched.
     pub prepare: Vec<Step>,
     /// The change proper; none until the preparation is done.
     pub change: Option<ChangePlan>,
+}
+
+/// What `previous` points to after a change.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreviousAfter {
+    /// The version before the change.
+    #[default]
+    From,
+    /// This one, because the version before the change is not one to go back to; none: nothing.
+    Other(Option<Version>),
 }
 
 /// The half of a plan that touches the running stack.
@@ -150,6 +171,24 @@ pub struct ServicePlan {
 }
 
 impl Plan {
+    /// A change of this kind that has nothing to fetch and no reason of its own yet.
+    pub fn new(kind: Kind, from: Option<Version>, to: Version) -> Self {
+        Self {
+            schema: 1,
+            kind,
+            from,
+            to,
+            strategy: "full".into(),
+            reason: "forced".into(),
+            manifest_hash: None,
+            bytes_bundle: 0,
+            restore: None,
+            previous_after: PreviousAfter::From,
+            prepare: Vec::new(),
+            change: None,
+        }
+    }
+
     /// All steps, preparation first; the journal counts them in this order.
     pub fn steps(&self) -> Vec<Step> {
         let change = self.change.iter().flat_map(|change| &change.steps);
@@ -196,8 +235,8 @@ impl Plan {
 pub struct Facts {
     /// New containers per service.
     pub created: BTreeMap<String, Vec<String>>,
-    /// When a service's old containers began to stop, in milliseconds since 1970.
-    pub stopped_at_ms: BTreeMap<String, u64>,
+    /// When a service's old containers began to stop.
+    pub stopped_at: BTreeMap<String, Moment>,
     /// From stop to readiness.
     pub downtime_ms: BTreeMap<String, u64>,
     /// How long services were frozen while their data was read.
@@ -206,8 +245,16 @@ pub struct Facts {
     pub data_at_risk: bool,
     /// The running stack may have been touched.
     pub touched: bool,
+    /// Restart policies that were taken from containers when they were stopped: container ID to policy.
+    pub restart_policies: BTreeMap<String, String>,
+    /// A restore began and did not end: what holds data stays down until it has.
+    pub data_unrestored: bool,
+    /// Why it is undone; the first cause, not what the undoing met.
+    pub first_failure: Option<Failure>,
     /// The backup made for this change.
     pub backup_id: Option<String>,
+    /// The backup of what the new release wrote, made before the data of before came back.
+    pub safety_backup_id: Option<String>,
     /// Bytes fetched.
     pub bytes_downloaded: u64,
     /// `.env` as it was before keys were added.
@@ -216,4 +263,32 @@ pub struct Facts {
     pub env_after: Option<String>,
     /// Things a person should know.
     pub warnings: Vec<String>,
+}
+
+/// A fault as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The code's stable name.
+    pub code: String,
+    /// The thing that failed.
+    pub object: String,
+    /// The technical cause.
+    pub detail: String,
+}
+
+impl Failure {
+    /// Of a fault.
+    pub fn of(fault: &Fault) -> Self {
+        Self {
+            code: fault.code().name().into(),
+            object: fault.object().into(),
+            detail: fault.detail().into(),
+        }
+    }
+
+    /// The fault again; a code that this client does not know becomes an interruption.
+    pub fn to_fault(&self) -> Fault {
+        let code = Code::from_name(&self.code).unwrap_or(Code::Interrupted);
+        Fault::new(code, &self.object, &self.detail)
+    }
 }

@@ -77,16 +77,13 @@ async fn in_folder(
         .await
         .map_err(|error| Fault::from_error(Code::Io, "preview", error))??;
     let plan = Plan {
-        schema: 1,
-        kind: if offer.installed.is_some() { Kind::Upgrade } else { Kind::Install },
-        from: offer.installed.clone(),
-        to: offer.manifest.version.clone(),
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
-        manifest_hash: None,
-        bytes_bundle: 0,
-        prepare: Vec::new(),
-        change: None,
+        ..Plan::new(
+            if offer.installed.is_some() { Kind::Upgrade } else { Kind::Install },
+            offer.installed.clone(),
+            offer.manifest.version.clone(),
+        )
     };
     let mut world =
         World::new(installation, &tools.engine, &tools.compose, progress.clone(), id, plan, Facts::default());

@@ -1,7 +1,8 @@
 //! `client rollback`: back to a release that was here before, by the same runner.
 
 use super::api::{DataChoice, RollbackOptions, RollbackTarget};
-use super::change::{self, Ended, Tools};
+use super::change::{self, Tools};
+use super::ending::{self, Ended};
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
@@ -25,7 +26,7 @@ pub async fn rollback(
         Err(fault) => {
             progress.failed(progress::Step::Failed, &fault);
             let from = pointers::read(&installation.layout, Pointer::Current).ok().flatten();
-            change::not_begun(&fault, from.map(|version| version.to_string()), None, progress)
+            ending::not_begun(&fault, from.map(|version| version.to_string()), None, progress)
         }
     }
 }
@@ -38,10 +39,10 @@ async fn try_rollback(
     let _lock = installation.lock("rollback")?;
     let tools = Tools::find().await?;
     let finished = change::finish(installation, &tools, progress).await?;
-    if let Some(ended) = &finished
-        && answers(ended, &options.to)
-    {
-        return Ok(ended.outcome.clone());
+    match &finished {
+        Some(ended) if named_way_out(ended, &options.to) => change::supersede(installation, progress)?,
+        Some(ended) if answers(ended, &options.to) => return Ok(ended.outcome.clone()),
+        _ => {}
     }
     let layout = &installation.layout;
     let from = pointers::read(layout, Pointer::Current)?
@@ -53,24 +54,21 @@ async fn try_rollback(
     if to == from {
         let version = to.to_string();
         progress.finished(progress::Step::Completed, Say::UpToDate { version: version.clone() });
-        return Ok(Outcome { from: Some(version.clone()), to: Some(version), ..change::nothing() });
+        return Ok(Outcome { from: Some(version.clone()), to: Some(version), ..ending::nothing() });
     }
     releases::require(layout, &to)?;
     let restore = data_to_restore(installation, options.data, &from, &to)?;
     let plan = Plan {
-        schema: 1,
-        kind: Kind::Rollback,
-        from: Some(from),
-        to: to.clone(),
-        strategy: "full".into(),
-        reason: "forced".into(),
-        manifest_hash: None,
-        bytes_bundle: 0,
         prepare: vec![Step::LoadImages { file: bundle_of(installation, &to)? }],
-        change: None,
+        ..Plan::new(Kind::Rollback, Some(from), to.clone())
     };
     progress.started(progress::Step::CheckingUpdates, Say::GoingBack { to: to.to_string() });
     Ok(change::begin(installation, &tools, plan, restore.as_deref(), progress).await.outcome)
+}
+
+/// Whether a person names another way out of a change that could neither be finished nor undone.
+fn named_way_out(ended: &Ended, to: &RollbackTarget) -> bool {
+    ended.state == ChangeState::NeedsAttention && !matches!(to, RollbackTarget::Previous)
 }
 
 /// Whether finishing an interrupted change was all that is wanted. Once one has gone back, `previous` is where it
@@ -108,7 +106,7 @@ pub fn bundle_of(installation: &Installation, version: &Version) -> Result<Optio
 }
 
 /// The backup whose data comes back; none where the data stays.
-fn data_to_restore(
+pub fn data_to_restore(
     installation: &Installation,
     choice: DataChoice,
     from: &Version,

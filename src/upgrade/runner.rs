@@ -16,6 +16,21 @@ pub trait Effects: Send {
     async fn apply(&mut self, step: &Step) -> Result<()>;
     /// Undoes it, also where it was made in part.
     async fn revert(&mut self, step: &Step) -> Result<()>;
+    /// Whether `fault` came of an outage (the engine was restarted) that is over by now, so that the step is worth
+    /// another try.
+    async fn outlasted(&mut self, fault: &Fault) -> bool;
+}
+
+/// Outages that one step is repeated after.
+const MOST_OUTAGES: u32 = 3;
+
+/// What undoing left behind.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// The stack is not wholly back.
+    pub vital: Vec<Fault>,
+    /// It is, and something lies about.
+    pub remains: Vec<Fault>,
 }
 
 /// The steps of one change and where each stands.
@@ -57,13 +72,14 @@ impl<'a> Runner<'a> {
             kill_point("before", &step);
             self.mark(index, Mark::Started, "")?;
             kill_point("started", &step);
-            match effects.apply(&step).await {
+            match repeated(effects, &step, false).await {
                 Ok(()) => {
                     kill_point("applied", &step);
                     self.mark(index, Mark::Done, "")?;
                 }
                 Err(fault) => {
-                    self.mark(index, Mark::Failed, &fault.to_string())?;
+                    // A disk that is too full for the mark must not hide what came first.
+                    self.mark(index, Mark::Failed, &fault.to_string()).ok();
                     return Err(fault);
                 }
             }
@@ -71,24 +87,27 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// Undoes, in reverse, every step that may have had an effect; gives back what could not be undone.
-    pub async fn back(&mut self, effects: &mut dyn Effects) -> Result<Vec<Fault>> {
+    /// As [`Runner::forward`], but a service that does not come up, or a check that fails, does not keep the others
+    /// from being brought up; then there is no commit. Gives what failed.
+    pub async fn push_on(&mut self, effects: &mut dyn Effects) -> Result<Vec<Fault>> {
         let mut failures = Vec::new();
-        for index in (0..self.steps.len()).rev() {
-            if !self.states[index].has_effect() {
+        for index in 0..self.steps.len() {
+            let step = self.steps[index].clone();
+            if self.states[index] == StepState::Done {
                 continue;
             }
-            let step = self.steps[index].clone();
-            kill_point("undo_before", &step);
-            self.mark(index, Mark::UndoStarted, "")?;
-            kill_point("undo_started", &step);
-            match effects.revert(&step).await {
-                Ok(()) => {
-                    kill_point("undo_applied", &step);
-                    self.mark(index, Mark::Undone, "")?;
-                }
+            if step == Step::Commit && !failures.is_empty() {
+                break;
+            }
+            self.mark(index, Mark::Started, "")?;
+            kill_point("started", &step);
+            match repeated(effects, &step, false).await {
+                Ok(()) => self.mark(index, Mark::Done, "")?,
                 Err(fault) => {
-                    self.mark(index, Mark::UndoFailed, &fault.to_string())?;
+                    self.mark(index, Mark::Failed, &fault.to_string())?;
+                    if !matches!(step, Step::Swap { .. } | Step::Verify) {
+                        return Err(fault);
+                    }
                     failures.push(fault);
                 }
             }
@@ -96,9 +115,53 @@ impl<'a> Runner<'a> {
         Ok(failures)
     }
 
+    /// Undoes, in reverse, every step that may have had an effect; gives back what could not be undone.
+    ///
+    /// A journal that cannot be written (the new release may have filled the disk) does not stop it: undoing again
+    /// what is undone does no harm.
+    pub async fn back(&mut self, effects: &mut dyn Effects) -> Left {
+        let mut left = Left::default();
+        for index in (0..self.steps.len()).rev() {
+            if !self.states[index].has_effect() {
+                continue;
+            }
+            let step = self.steps[index].clone();
+            kill_point("undo_before", &step);
+            left.remains.extend(self.mark(index, Mark::UndoStarted, "").err());
+            kill_point("undo_started", &step);
+            let mark = match repeated(effects, &step, true).await {
+                Ok(()) => {
+                    kill_point("undo_applied", &step);
+                    self.mark(index, Mark::Undone, "")
+                }
+                Err(fault) => {
+                    let marked = self.mark(index, Mark::UndoFailed, &fault.to_string());
+                    if step.is_vital() { &mut left.vital } else { &mut left.remains }.push(fault);
+                    marked
+                }
+            };
+            left.remains.extend(mark.err());
+        }
+        left
+    }
+
     fn mark(&mut self, index: usize, mark: Mark, detail: &str) -> Result<()> {
-        self.states[index] = self.journal.mark(self.id, index, self.states[index], mark, detail)?;
-        Ok(())
+        let state = self.states[index];
+        // What is not written is known to this process all the same.
+        self.states[index] = state.after(mark).unwrap_or(state);
+        self.journal.mark(self.id, index, state, mark, detail).map(drop)
+    }
+}
+
+/// Makes or undoes the effect, again after each outage that is over.
+async fn repeated(effects: &mut dyn Effects, step: &Step, undo: bool) -> Result<()> {
+    let mut outages = 0;
+    loop {
+        let result = if undo { effects.revert(step).await } else { effects.apply(step).await };
+        match result {
+            Err(fault) if outages < MOST_OUTAGES && effects.outlasted(&fault).await => outages += 1,
+            other => return other,
+        }
     }
 }
 
@@ -128,6 +191,8 @@ mod tests {
     #[derive(Default)]
     struct World {
         made: Vec<String>,
+        /// Faults left that are outages.
+        outages: u32,
         fail_apply: Option<String>,
         fail_revert: Option<String>,
     }
@@ -149,6 +214,15 @@ mod tests {
             }
             self.made.retain(|name| *name != step.name());
             Ok(())
+        }
+
+        async fn outlasted(&mut self, _fault: &Fault) -> bool {
+            let over = self.outages > 0;
+            self.outages = self.outages.saturating_sub(1);
+            if self.outages == 0 && over {
+                (self.fail_apply, self.fail_revert) = (None, None);
+            }
+            over
         }
     }
 
@@ -182,10 +256,45 @@ mod tests {
             let mut runner = Runner::new(&journal, "u", steps()).unwrap();
             let fault = runner.forward(&mut world).await.unwrap_err();
             assert_eq!(fault.object(), fail);
-            assert!(runner.back(&mut world).await.unwrap().is_empty());
+            assert!(runner.back(&mut world).await.vital.is_empty());
             assert!(world.made.is_empty(), "after {fail}: {:?}", world.made);
             assert!(!runner.committed());
         }
+    }
+
+    #[tokio::test]
+    async fn a_step_is_repeated_after_an_outage_but_not_for_ever() {
+        for (outages, ends_well) in [(1, true), (3, true), (4, false)] {
+            let journal = journal();
+            let mut world = World { fail_apply: Some("swap:api".into()), outages, ..World::default() };
+            let mut runner = Runner::new(&journal, "u", steps()).unwrap();
+            assert_eq!(runner.forward(&mut world).await.is_ok(), ends_well, "{outages} outages");
+        }
+    }
+
+    #[tokio::test]
+    async fn pushing_on_brings_up_what_can_run_and_does_not_commit() {
+        let journal = journal();
+        let mut world = World { fail_apply: Some("swap:db".into()), ..World::default() };
+        let mut runner = Runner::new(&journal, "u", steps()).unwrap();
+        let failures = runner.push_on(&mut world).await.unwrap();
+        assert_eq!(failures.len(), 1);
+        assert_eq!(world.made, ["protect", "flip_current", "swap:api", "verify"]);
+        world.fail_apply = None;
+        let mut again = Runner::new(&journal, "u", steps()).unwrap();
+        assert!(again.push_on(&mut world).await.unwrap().is_empty());
+        assert!(again.committed(), "the next try goes on where this one could not");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_vital_does_not_make_the_way_back_fail() {
+        let journal = journal();
+        let mut world = World { fail_revert: Some("create_containers".into()), ..World::default() };
+        let steps = vec![Step::CreateContainers, Step::Protect];
+        let mut runner = Runner::new(&journal, "u", steps).unwrap();
+        runner.forward(&mut world).await.unwrap();
+        let left = runner.back(&mut world).await;
+        assert_eq!((left.vital.len(), left.remains.len()), (0, 1));
     }
 
     #[tokio::test]
@@ -198,12 +307,11 @@ mod tests {
         };
         let mut runner = Runner::new(&journal, "u", steps()).unwrap();
         runner.forward(&mut world).await.unwrap_err();
-        let failures = runner.back(&mut world).await.unwrap();
-        assert_eq!(failures.len(), 1);
+        assert_eq!(runner.back(&mut world).await.vital.len(), 1);
         assert_eq!(world.made, ["swap:db"]);
         world.fail_revert = None;
         let mut again = Runner::new(&journal, "u", steps()).unwrap();
-        assert!(again.back(&mut world).await.unwrap().is_empty());
+        assert!(again.back(&mut world).await.vital.is_empty());
         assert!(world.made.is_empty());
     }
 

@@ -99,6 +99,20 @@ impl Package {
 }
 
 impl Step {
+    /// Whether the stack is wholly back only when this is undone. What the others leave behind is in nobody's way.
+    pub fn is_vital(&self) -> bool {
+        !matches!(
+            self,
+            Self::Fetch(_)
+                | Self::Unpack { .. }
+                | Self::CarryEdits
+                | Self::LoadImages { .. }
+                | Self::TagImages { .. }
+                | Self::CreateContainers
+                | Self::CleanUp
+        )
+    }
+
     /// The public step it belongs to.
     pub fn public(&self) -> progress::Step {
         use progress::Step as Public;

@@ -19,8 +19,8 @@ use crate::release::ReleaseInfo;
 pub struct World<'a> {
     /// The installation that is changed.
     pub installation: &'a Installation,
-    /// The engine.
-    pub engine: &'a Engine,
+    /// The engine; another connection after it was restarted.
+    pub engine: Engine,
     /// The Compose command.
     pub compose: &'a Compose,
     /// Who is told.
@@ -31,6 +31,10 @@ pub struct World<'a> {
     pub plan: Plan,
     /// Where the new release is, when it is not in its place yet (a preview).
     pub staged: Option<std::path::PathBuf>,
+    /// On the way back, which goes on where nothing can be written because the disk is full.
+    pub undoing: bool,
+    /// What could not be written on the way back.
+    pub unwritten: Vec<Fault>,
     /// What was learnt; change it only through [`World::learn`].
     facts: Facts,
     journal: Journal,
@@ -40,7 +44,7 @@ impl<'a> World<'a> {
     /// For the change `id`.
     pub fn new(
         installation: &'a Installation,
-        engine: &'a Engine,
+        engine: &Engine,
         compose: &'a Compose,
         progress: Progress,
         id: &str,
@@ -50,12 +54,14 @@ impl<'a> World<'a> {
         let journal = Journal::new(installation.store.clone());
         Self {
             installation,
-            engine,
+            engine: engine.clone(),
             compose,
             progress,
             id: id.to_owned(),
             plan,
             staged: None,
+            undoing: false,
+            unwritten: Vec::new(),
             facts,
             journal,
         }
@@ -84,7 +90,13 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let text = serde_json::to_string(&self.facts).expect("facts are always valid JSON");
-        self.journal.set_facts(&self.id, &text)
+        match self.journal.set_facts(&self.id, &text) {
+            Err(fault) if self.undoing && fault.code() == Code::DiskFull => {
+                self.unwritten.push(fault);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Tells a person something that the result repeats.
@@ -148,6 +160,10 @@ impl Effects for World<'_> {
             Step::Finalize => effects::finish::finalize(self).await,
             Step::CleanUp => effects::finish::clean_up(self).await,
         }
+    }
+
+    async fn outlasted(&mut self, fault: &Fault) -> bool {
+        effects::outage::outlasted(self, fault).await
     }
 
     async fn revert(&mut self, step: &Step) -> Result<()> {

@@ -12,9 +12,19 @@ pub(super) fn of_config(object: &str, stderr: &str) -> Fault {
 /// Why containers were not created.
 pub(super) fn of_act(object: &str, stderr: &str) -> Fault {
     let words = cause(stderr);
-    let missing = ["No such image", "pull access denied", "image not found"];
-    let missing = missing.iter().any(|sign| words.contains(sign));
-    Fault::new(if missing { Code::ImageMissing } else { Code::ComposeFailed }, object, words)
+    let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    let code = if says(&["No such image", "pull access denied", "image not found"]) {
+        Code::ImageMissing
+    } else if says(&[
+        "Cannot connect to the Docker daemon",
+        "error during connect",
+        "connection reset by peer",
+    ]) {
+        Code::EngineUnreachable
+    } else {
+        Code::ComposeFailed
+    };
+    Fault::new(code, object, words)
 }
 
 /// The warnings among the lines.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bollard::errors::Error;
+use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder,
@@ -46,6 +47,16 @@ impl Engine {
             Error::DockerResponseServerError { message, .. } => Err(start_fault(&name, message)),
             _ => Err(self.fault_as(Code::ContainerFailed, &name, error)),
         }
+    }
+
+    /// Tells the engine when to start a container by itself (`no`, `always` …); one that is gone is fine.
+    pub async fn set_restart_policy(&self, id: &str, policy: &str) -> Result<()> {
+        let name = policy.parse::<RestartPolicyNameEnum>();
+        let name = name.map_err(|error| Fault::new(Code::ContainerFailed, id, error))?;
+        let restart_policy = Some(RestartPolicy { name: Some(name), maximum_retry_count: None });
+        let update = ContainerUpdateBody { restart_policy, ..Default::default() };
+        let result = self.docker.update_container(id, update).await;
+        self.settled(id, result, &[404]).await
     }
 
     /// Gives a container a name; fine where it has it already.

@@ -34,6 +34,12 @@ pub(in crate::docker) fn container(found: ContainerInspectResponse) -> Container
         health: health(state.health.and_then(|health| health.status)),
         exit_code: state.exit_code.unwrap_or_default(),
         restart_count: found.restart_count.unwrap_or_default(),
+        restart_policy: found
+            .host_config
+            .and_then(|host| host.restart_policy)
+            .and_then(|policy| policy.name)
+            .map(|name| name.to_string())
+            .unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),
         created_at: found.created.map(|time| time.to_string()).unwrap_or_default(),
         mounts: found.mounts.unwrap_or_default().into_iter().map(mount).collect(),

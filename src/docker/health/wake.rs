@@ -7,9 +7,10 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use crate::docker::Engine;
+use crate::fault::Result;
 
 /// How long to trust that no event means no change.
 const POLL: Duration = Duration::from_secs(1);
@@ -46,4 +47,23 @@ impl Wake {
             Ok(None | Some(Err(_))) => self.silent = true,
         }
     }
+}
+
+/// See [`Engine::deaths`].
+pub(super) async fn deaths(engine: &Engine, container: &str, within: Duration) -> Result<Vec<i64>> {
+    let filters =
+        HashMap::from([("type", vec!["container"]), ("container", vec![container]), ("event", vec!["die"])]);
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let since = (now - within.as_secs() as i64).to_string();
+    let options =
+        EventsOptionsBuilder::default().since(&since).until(&now.to_string()).filters(&filters).build();
+    let events: Vec<EventMessage> = engine
+        .docker
+        .events(Some(options))
+        .try_collect()
+        .await
+        .map_err(|error| engine.fault(container, error))?;
+    let mut times: Vec<i64> = events.into_iter().filter_map(|event| event.time).collect();
+    times.sort_unstable();
+    Ok(times)
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::data;
+use crate::clock::Moment;
 use crate::docker::{Container, Model, ReadyPolicy, Service, State, Watched};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
@@ -124,7 +126,7 @@ pub fn check_created(service: &ServicePlan, created: &[Container]) -> Result<()>
 pub async fn remove_created(world: &mut World<'_>) -> Result<()> {
     for service in beside(world)? {
         for container in extra(world, &service).await? {
-            world.engine.stop(&container.id, grace(&service)).await?;
+            put_down(world, &container.id, grace(&service)).await?;
             world.engine.remove(&container.id, false).await?;
         }
     }
@@ -173,11 +175,16 @@ pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
     };
     let info = releases::require(world.layout(), &from)?;
     let mut failures = Vec::new();
+    let down = stays_down(world)?;
     for name in &change.old_order {
         let Some(service) = change.services.iter().find(|service| service.name == *name) else {
             continue;
         };
         if service.was_running.is_empty() || service.action == Action::Unchanged {
+            continue;
+        }
+        if down.contains(name) {
+            failures.push(Fault::new(Code::RestoreFailed, name, "it stays down until its data is restored"));
             continue;
         }
         world.progress.note(Step::RollingBack, Say::ServiceStarting { service: name.clone() });
@@ -188,8 +195,7 @@ pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
             }
             // Until now it was not what its users know.
             Ok(()) => {
-                if let Some(stopped) = world.facts().stopped_at_ms.get(name).copied() {
-                    let ms = now_ms().saturating_sub(stopped);
+                if let Some(ms) = downtime_of(world, name) {
                     world.learn(|facts| facts.downtime_ms.extend([(name.clone(), ms)]))?;
                 }
             }
@@ -201,7 +207,15 @@ pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
     }
 }
 
-async fn bring_one_back(world: &World<'_>, service: &ServicePlan, timeout: Duration) -> Result<()> {
+/// What holds data whose restore did not end: it would write to what is neither the old data nor the new.
+fn stays_down(world: &World<'_>) -> Result<BTreeSet<String>> {
+    if !world.facts().data_unrestored {
+        return Ok(BTreeSet::new());
+    }
+    Ok(data::holders(world, &Model::from_file(&world.work_file(OLD_MODEL)?)?))
+}
+
+async fn bring_one_back(world: &mut World<'_>, service: &ServicePlan, timeout: Duration) -> Result<()> {
     let present = world.engine.containers(world.project()).await?;
     let old_is_there = |id: &String| present.iter().any(|container| container.id == *id);
     let ids: Vec<String> = if service.was_running.iter().all(old_is_there) {
@@ -210,7 +224,7 @@ async fn bring_one_back(world: &World<'_>, service: &ServicePlan, timeout: Durat
         recreate_old(world, service).await?
     };
     for id in &ids {
-        world.engine.start(id).await?;
+        put_up(world, id).await?;
     }
     for id in ids {
         world.engine.wait_ready(&watched(service, id, timeout, false)).await?;
@@ -278,25 +292,50 @@ pub fn mark_touched(world: &mut World<'_>) -> Result<()> {
 /// Stops a service's old containers and remembers when its downtime began.
 pub async fn stop_old(world: &mut World<'_>, service: &ServicePlan) -> Result<()> {
     world.progress.note(Step::StoppingServices, Say::ServiceStopping { service: service.name.clone() });
-    let now = now_ms();
-    world.learn(|facts| {
-        facts.stopped_at_ms.entry(service.name.clone()).or_insert(now);
-    })?;
+    downtime_begins(world, &service.name)?;
     for id in service.old.keys() {
-        world.engine.stop(id, grace(service)).await?;
+        put_down(world, id, grace(service)).await?;
     }
     Ok(())
+}
+
+/// Remembers that `service` is no longer what its users know.
+pub fn downtime_begins(world: &mut World<'_>, service: &str) -> Result<()> {
+    let now = Moment::now();
+    world.learn(|facts| {
+        facts.stopped_at.entry(service.to_owned()).or_insert(now);
+    })
+}
+
+/// How long `service` has not been what its users know, in milliseconds, where it was stopped.
+pub fn downtime_of(world: &World<'_>, service: &str) -> Option<u64> {
+    world.facts().stopped_at.get(service).map(|stopped| stopped.elapsed().as_millis() as u64)
+}
+
+/// Stops a container so that it stays stopped: one that the engine always starts would come back, beside the one that
+/// took its place, with the next start of the engine.
+pub async fn put_down(world: &mut World<'_>, id: &str, grace: Option<Duration>) -> Result<()> {
+    let policy = world.engine.container(id).await?.map(|container| container.restart_policy);
+    if let Some(policy) = policy.filter(|policy| policy == "always") {
+        world.learn(|facts| {
+            facts.restart_policies.insert(id.to_owned(), policy);
+        })?;
+        world.engine.set_restart_policy(id, "no").await?;
+    }
+    world.engine.stop(id, grace).await
+}
+
+/// Starts a container, with the restart policy that [`put_down`] took from it.
+pub async fn put_up(world: &mut World<'_>, id: &str) -> Result<()> {
+    if let Some(policy) = world.facts().restart_policies.get(id).cloned() {
+        world.engine.set_restart_policy(id, &policy).await?;
+    }
+    world.engine.start(id).await
 }
 
 /// How long the containers of a service may take to stop.
 pub fn grace(service: &ServicePlan) -> Option<Duration> {
     service.stop_grace_ms.map(Duration::from_millis)
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

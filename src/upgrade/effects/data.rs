@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::OptionalExtension;
 
-use super::containers::{grace, now_ms};
+use super::containers::{downtime_begins, grace, put_down, put_up};
 use crate::backup::{
     BackupManager, BackupRequest, Kind as BackupKind, Origin, Part, PartKind, RestoreTarget,
 };
@@ -106,7 +106,7 @@ pub async fn make_backup(
         result = &mut work => Some(result),
         _ = &mut was_read => None,
     };
-    thaw(world.installation, world.engine).await?;
+    thaw(world.installation, &world.engine).await?;
     let ms = began.elapsed().as_millis() as u64;
     let services: Vec<String> =
         containers.iter().filter(|c| writers.contains(&c.id)).map(|c| c.service.clone()).collect();
@@ -137,7 +137,7 @@ async fn freeze(world: &World<'_>, containers: &[String]) -> Result<()> {
     })?;
     for id in containers {
         if let Err(fault) = world.engine.pause(id).await {
-            thaw(world.installation, world.engine).await?;
+            thaw(world.installation, &world.engine).await?;
             return Err(fault);
         }
     }
@@ -167,11 +167,30 @@ pub async fn thaw(installation: &Installation, engine: &Engine) -> Result<()> {
 /// Undoes a backup step: nothing stays frozen, and where the new release migrates data and was started, the
 /// data is put back as it was.
 pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
-    thaw(world.installation, world.engine).await?;
+    thaw(world.installation, &world.engine).await?;
     let facts = world.facts().clone();
     match facts.backup_id {
-        Some(id) if world.change()?.restores_data && facts.data_at_risk => restore_from(world, &id).await,
+        Some(id) if world.change()?.restores_data && facts.data_at_risk => {
+            keep_what_was_written(world).await?;
+            restore_from(world, &id).await
+        }
         _ => Ok(()),
+    }
+}
+
+/// What the new release wrote before it is replaced by the data of before: nobody acknowledged the upgrade, but clients
+/// may have been answered. A copy that cannot be made does not keep the old data from coming back.
+async fn keep_what_was_written(world: &mut World<'_>) -> Result<()> {
+    if world.facts().safety_backup_id.is_some() {
+        return Ok(());
+    }
+    let to = world.plan.to.clone();
+    match make_backup(world, BackupKind::PreUpgrade, Some((to, None))).await {
+        Ok(id) => world.learn(|facts| facts.safety_backup_id = id),
+        Err(fault) => {
+            let text = fault.message(world.progress.lang());
+            world.warn(Step::RollingBack, Say::Warning { text })
+        }
     }
 }
 
@@ -193,6 +212,8 @@ pub async fn undo_restore(world: &mut World<'_>) -> Result<()> {
 }
 
 async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
+    // Until it has ended well, nothing may write to what is neither one nor the other.
+    world.learn(|facts| facts.data_unrestored = true)?;
     let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
     let containers = world.engine.containers(world.project()).await?;
     let data = all_data(world, &model, &containers, Purpose::Restore).await?;
@@ -203,14 +224,12 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     let plans = world.change()?.services.clone();
     for container in &users {
         let plan = plans.iter().find(|plan| plan.name == container.service);
-        let now = now_ms();
-        world.learn(|facts| {
-            facts.stopped_at_ms.entry(container.service.clone()).or_insert(now);
-        })?;
-        world.engine.stop(&container.id, plan.and_then(grace)).await?;
+        downtime_begins(world, &container.service)?;
+        put_down(world, &container.id, plan.and_then(grace)).await?;
     }
     world.progress.note(Step::StoppingServices, Say::RestoreStarted { id: id.into() });
-    let restored = unpack(world, id, data).await;
+    let warnings = unpack(world, id, data).await?;
+    world.learn(|facts| facts.data_unrestored = false)?;
     // Old containers that the change does not replace would otherwise stay down, also those that a killed process
     // had stopped for the same restore.
     let unchanged = plans.iter().filter(|plan| plan.action == Action::Unchanged);
@@ -218,9 +237,9 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     let start: BTreeSet<&String> =
         unchanged.flat_map(|plan| &plan.was_running).chain(strangers.map(|user| &user.id)).collect();
     for id in start {
-        world.engine.start(id).await?;
+        put_up(world, id).await?;
     }
-    for text in restored? {
+    for text in warnings {
         world.warn(Step::StoppingServices, Say::Warning { text })?;
     }
     Ok(())
@@ -273,7 +292,10 @@ async fn all_data(
     purpose: Purpose,
 ) -> Result<Vec<Data>> {
     let info = match &world.plan.from {
-        Some(from) => releases::require(world.layout(), from)?,
+        Some(from) => match releases::info(world.layout(), from)? {
+            Some(info) => info,
+            None => world.target()?,
+        },
         None => world.target()?,
     };
     let excluded = |key: &str| excludes(world, &info).any(|pattern| pattern == key);

@@ -13,7 +13,8 @@ use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
 use crate::release::{ReleaseInfo, Version};
-use crate::upgrade::plan::{Action, Kind};
+use crate::upgrade::plan::{Action, Kind, PreviousAfter};
+use crate::upgrade::soak::{self, Probation};
 use crate::upgrade::world::World;
 use crate::upgrade::{journal, pointers, releases};
 
@@ -42,15 +43,19 @@ fn put_pointer(world: &World<'_>, pointer: Pointer, version: Option<&Version>) -
 /// The point of no return: the other pointers and the records follow.
 pub async fn commit(world: &mut World<'_>) -> Result<()> {
     let plan = &world.plan;
-    match (&plan.from, plan.kind) {
+    // Somebody may have pointed it elsewhere meanwhile.
+    pointers::set(world.layout(), Pointer::Current, &plan.to)?;
+    match (&plan.from, &plan.previous_after) {
         (None, _) => pointers::set(world.layout(), Pointer::Factory, &plan.to)?,
+        (_, PreviousAfter::Other(previous)) => put_pointer(world, Pointer::Previous, previous.as_ref())?,
         (Some(from), _) if *from != plan.to => pointers::set(world.layout(), Pointer::Previous, from)?,
         _ => {}
     }
-    record(world)
+    let probation = soak::of(world).await?;
+    record(world, probation.as_ref())
 }
 
-fn record(world: &World<'_>) -> Result<()> {
+fn record(world: &World<'_>, probation: Option<&Probation>) -> Result<()> {
     let info = world.target()?;
     let text = String::from_utf8_lossy(&info.to_json()).into_owned();
     let version = world.plan.to.to_string();
@@ -67,6 +72,7 @@ fn record(world: &World<'_>) -> Result<()> {
                     params![version, text, world.plan.bundle_file(), world.plan.strategy, journal::now()],
                 )?;
                 db.execute("DELETE FROM quarantine WHERE version = ?1", [&version])?;
+                soak::record(db, probation)?;
             }
             for service in &change.services {
                 let replaced = !matches!(service.action, Action::Unchanged);

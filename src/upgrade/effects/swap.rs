@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::containers::{check_created, extra, grace, mark_touched, now_ms, replace, stop_old, watched};
+use super::containers::{
+    check_created, downtime_begins, downtime_of, extra, grace, mark_touched, put_down, put_up, replace,
+    stop_old, watched,
+};
 use crate::fault::Result;
 use crate::messages::Say;
 use crate::progress::Step;
@@ -48,18 +51,15 @@ async fn swap_pairs(world: &mut World<'_>, service: &ServicePlan) -> Result<()> 
         return start(world, service, &new).await;
     }
     let mut old = service.old.keys();
-    let now = now_ms();
-    world.learn(|facts| {
-        facts.stopped_at_ms.entry(service.name.clone()).or_insert(now);
-    })?;
+    downtime_begins(world, &service.name)?;
     for id in &new {
         if let Some(former) = old.next() {
-            world.engine.stop(former, grace(service)).await?;
+            put_down(world, former, grace(service)).await?;
         }
         start(world, service, std::slice::from_ref(id)).await?;
     }
     for former in old {
-        world.engine.stop(former, grace(service)).await?;
+        put_down(world, former, grace(service)).await?;
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ async fn recreate(world: &mut World<'_>, service: &ServicePlan) -> Result<Vec<St
 async fn start(world: &mut World<'_>, service: &ServicePlan, ids: &[String]) -> Result<()> {
     world.progress.note(Step::StartingServices, Say::ServiceStarting { service: service.name.clone() });
     for id in ids {
-        world.engine.start(id).await?;
+        put_up(world, id).await?;
     }
     for id in ids {
         let timeout = Duration::from_millis(service.timeout_ms);
@@ -96,11 +96,9 @@ async fn start(world: &mut World<'_>, service: &ServicePlan, ids: &[String]) -> 
 }
 
 fn downtime(world: &mut World<'_>, service: &ServicePlan) -> Result<()> {
-    let Some(stopped) = world.facts().stopped_at_ms.get(&service.name).copied() else {
+    let Some(ms) = downtime_of(world, &service.name) else {
         return Ok(());
     };
-    // Wall-clock time, because the swap may be finished by another process than the one that began it.
-    let ms = now_ms().saturating_sub(stopped);
     world.learn(|facts| {
         facts.downtime_ms.entry(service.name.clone()).or_insert(ms);
     })?;
@@ -117,7 +115,7 @@ pub async fn swap_back(world: &mut World<'_>, service: &str) -> Result<()> {
     }
     world.progress.note(Step::RollingBack, Say::ServiceStopping { service: service.name.clone() });
     for container in extra(world, &service).await? {
-        world.engine.stop(&container.id, grace(&service)).await?;
+        put_down(world, &container.id, grace(&service)).await?;
     }
     Ok(())
 }

@@ -1,0 +1,162 @@
+//! How a change ended, recorded and told.
+
+use std::time::Instant;
+
+use super::journal::{ChangeState, Journal};
+use super::plan::Kind;
+use super::world::World;
+use crate::exit::{self, Disposition};
+use crate::fault::{Fault, Result};
+use crate::messages::Say;
+use crate::progress::{self, ErrorBody, Outcome, Progress};
+use crate::release::Version;
+use crate::release::strategy::Reason;
+
+/// How a change ended.
+pub struct Ended {
+    /// What is told.
+    pub outcome: Outcome,
+    /// Its final state.
+    pub state: ChangeState,
+    /// What kind of change it was.
+    pub kind: Kind,
+}
+
+/// Where a change led.
+pub enum Ending {
+    /// To where it was asked to lead.
+    There,
+    /// There, and something is left to be tidied up by the next run.
+    Untidy(Fault),
+    /// Nowhere: the running stack was never touched.
+    Untouched(Fault),
+    /// Back to the version before; what lies about is listed.
+    Back(Fault, Vec<Fault>),
+    /// A version that failed on probation was left for the one before it.
+    Soaked(Fault),
+    /// To the factory version, after the way back failed.
+    Factory(Fault, Version),
+    /// Neither forward nor back.
+    Stuck(Fault),
+}
+
+impl Ending {
+    fn state(&self) -> ChangeState {
+        match self {
+            Self::There | Self::Soaked(_) => ChangeState::Completed,
+            Self::Untidy(_) => ChangeState::Running,
+            Self::Untouched(_) => ChangeState::Failed,
+            Self::Back(..) => ChangeState::RolledBack,
+            Self::Factory(..) => ChangeState::Escalated,
+            Self::Stuck(_) => ChangeState::NeedsAttention,
+        }
+    }
+
+    fn failure(&self) -> Option<(&Fault, Disposition)> {
+        match self {
+            Self::There | Self::Untidy(_) => None,
+            Self::Untouched(fault) => Some((fault, Disposition::Untouched)),
+            Self::Back(fault, _) | Self::Soaked(fault) => Some((fault, Disposition::RolledBack)),
+            Self::Factory(fault, _) => Some((fault, Disposition::Factory)),
+            Self::Stuck(fault) => Some((fault, Disposition::Stuck)),
+        }
+    }
+}
+
+/// Records the end and words the outcome. What cannot be recorded (the disk may be full) is told all the same.
+pub fn end(world: &mut World<'_>, journal: &Journal, ending: Ending, started: Instant) -> Ended {
+    let state = ending.state();
+    end_as(world, journal, ending, state, started)
+}
+
+/// As [`end`], where another change takes over what is still to be done.
+pub fn end_as(
+    world: &mut World<'_>,
+    journal: &Journal,
+    ending: Ending,
+    state: ChangeState,
+    started: Instant,
+) -> Ended {
+    let mut outcome = outcome(world, &ending, started);
+    let lang = world.progress.lang();
+    let remains = match &ending {
+        Ending::Untidy(fault) => std::slice::from_ref(fault),
+        Ending::Back(_, remains) => remains.as_slice(),
+        _ => &[],
+    };
+    for text in remains.iter().chain(&world.unwritten).map(|fault| fault.message(lang)) {
+        if !outcome.warnings.contains(&text) {
+            outcome.warnings.push(text);
+        }
+    }
+    if let Err(broken) = record(journal, &world.id, &outcome, state) {
+        outcome.warnings.push(broken.message(lang));
+    }
+    if outcome.ok {
+        let from = outcome.from.clone().unwrap_or_default();
+        let to = outcome.to.clone().unwrap_or_default();
+        world.progress.finished(progress::Step::Completed, Say::Completed { from, to });
+    }
+    Ended { outcome, state, kind: world.plan.kind }
+}
+
+/// Records an outcome with the state it leaves the change in.
+pub fn record(journal: &Journal, id: &str, outcome: &Outcome, state: ChangeState) -> Result<()> {
+    let text = serde_json::to_string(outcome).expect("an outcome is always valid JSON");
+    journal.set_outcome(id, &text)?;
+    journal.set_state(id, state)
+}
+
+fn outcome(world: &World<'_>, ending: &Ending, started: Instant) -> Outcome {
+    let (facts, plan) = (world.facts(), &world.plan);
+    let failure = ending.failure();
+    let back_on = match ending {
+        Ending::Back(..) => plan.from.as_ref(),
+        Ending::Soaked(_) => Some(&plan.to),
+        Ending::Factory(_, factory) => Some(factory),
+        _ => None,
+    };
+    let (from, to) = match ending {
+        // What is told is how the upgrade ended whose probation it was.
+        Ending::Soaked(_) => (Some(&plan.to), plan.from.as_ref()),
+        _ => (plan.from.as_ref(), Some(&plan.to)),
+    };
+    Outcome {
+        schema: 1,
+        kind: progress::Kind::Result,
+        ok: failure.is_none(),
+        from: from.map(ToString::to_string),
+        to: to.map(ToString::to_string),
+        strategy: plan.strategy.clone(),
+        reason: plan.reason.clone(),
+        exit_code: failure.map_or(exit::OK, |(fault, disposition)| exit::of_failure(fault, disposition)),
+        rolled_back_to: back_on.map(ToString::to_string),
+        bytes_downloaded: facts.bytes_downloaded,
+        bytes_bundle: plan.bytes_bundle,
+        backup_id: facts.backup_id.clone(),
+        downtime_ms: facts.downtime_ms.clone(),
+        frozen_ms: facts.frozen_ms.clone(),
+        duration_ms: started.elapsed().as_millis() as u64,
+        error: failure.map(|(fault, _)| ErrorBody::new(fault, world.progress.lang())),
+        warnings: facts.warnings.clone(),
+        upgrade_id: world.id.clone(),
+    }
+}
+
+/// The outcome of a change that did not begin.
+pub fn not_begun(fault: &Fault, from: Option<String>, to: Option<String>, progress: &Progress) -> Outcome {
+    Outcome {
+        ok: false,
+        from,
+        to,
+        reason: fault.code().name().to_ascii_lowercase(),
+        exit_code: exit::of_fault(fault),
+        error: Some(ErrorBody::new(fault, progress.lang())),
+        ..Outcome::blank()
+    }
+}
+
+/// The outcome where there was nothing to do.
+pub fn nothing() -> Outcome {
+    Outcome { ok: true, reason: Reason::UpToDate.name().into(), exit_code: exit::OK, ..Outcome::blank() }
+}

@@ -1,0 +1,123 @@
+//! What a look at a container on probation means. Pure.
+
+use std::time::Duration;
+
+use crate::docker::{Container, Health, State};
+use crate::fault::Code;
+
+/// Restarts within [`LOOP_WINDOW`] that make a crash loop.
+const LOOP_RESTARTS: u64 = 3;
+/// See [`LOOP_RESTARTS`].
+const LOOP_WINDOW: Duration = Duration::from_secs(300);
+/// Exit codes of a process that was told to end (SIGKILL, SIGTERM) or ended well: a person stopped it.
+const STOPPED: [i64; 3] = [0, 137, 143];
+
+/// A container as it is seen now.
+pub struct Seen<'a> {
+    /// The container.
+    pub container: &'a Container,
+    /// How often the engine restarted it since the probation began.
+    pub restarts: u64,
+    /// When it ended, as far as the engine remembers, in seconds since 1970.
+    pub deaths: &'a [i64],
+    /// How long the probation has lasted.
+    pub since: Duration,
+}
+
+/// What speaks against it.
+pub fn judge(seen: &Seen<'_>) -> Option<(Code, String)> {
+    let container = seen.container;
+    if container.state == State::Running && container.health == Health::Unhealthy {
+        return Some((Code::Unhealthy, "its healthcheck fails".into()));
+    }
+    if seen.restarts >= LOOP_RESTARTS && in_a_loop(seen) {
+        return Some((Code::Exited, format!("it was restarted {} times", seen.restarts)));
+    }
+    // An engine that always restarts it would not leave it ended, unless a person stopped it.
+    let always = matches!(container.restart_policy.as_str(), "always" | "unless-stopped");
+    let ended = matches!(container.state, State::Exited | State::Dead);
+    if ended && !always && !STOPPED.contains(&container.exit_code) {
+        return Some((Code::Exited, format!("it exited with code {}", container.exit_code)));
+    }
+    None
+}
+
+/// The engine forgets events soon, and always knows the count: often enough for the time there was, or still at it.
+fn in_a_loop(seen: &Seen<'_>) -> bool {
+    let dense = seen.restarts.saturating_mul(LOOP_WINDOW.as_secs()) >= LOOP_RESTARTS * seen.since.as_secs();
+    dense || seen.container.state == State::Restarting || crash_loop(seen.deaths)
+}
+
+/// Whether three of these moments (seconds, ascending) lie within five minutes.
+pub fn crash_loop(deaths: &[i64]) -> bool {
+    let count = LOOP_RESTARTS as usize;
+    deaths.windows(count).any(|some| some[count - 1] - some[0] <= LOOP_WINDOW.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(state: State, health: Health, policy: &str, exit_code: i64) -> Container {
+        Container { state, health, exit_code, restart_policy: policy.into(), ..Container::default() }
+    }
+
+    #[test]
+    fn what_speaks_against_a_version() {
+        use Health::*;
+        use State::*;
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        let table = [
+            ("runs", container(Running, Healthy, "no", 0), 0, vec![], minutes(1), Option::None),
+            (
+                "unhealthy",
+                container(Running, Unhealthy, "no", 0),
+                0,
+                vec![],
+                minutes(1),
+                Some(Code::Unhealthy),
+            ),
+            ("two restarts", container(Running, None, "always", 1), 2, vec![], minutes(1), Option::None),
+            ("a loop", container(Running, None, "always", 1), 3, vec![], minutes(5), Some(Code::Exited)),
+            ("three in a day", container(Running, None, "always", 1), 3, vec![], minutes(1440), Option::None),
+            (
+                "at it now",
+                container(Restarting, None, "always", 1),
+                3,
+                vec![],
+                minutes(60),
+                Some(Code::Exited),
+            ),
+            (
+                "a loop at the end",
+                container(Running, None, "always", 1),
+                3,
+                vec![3000, 3100, 3250],
+                minutes(60),
+                Some(Code::Exited),
+            ),
+            (
+                "far apart",
+                container(Running, None, "always", 1),
+                3,
+                vec![0, 1000, 3000],
+                minutes(60),
+                Option::None,
+            ),
+            ("crashed", container(Exited, None, "no", 1), 0, vec![], minutes(1), Some(Code::Exited)),
+            ("stopped by a person", container(Exited, None, "no", 137), 0, vec![], minutes(1), Option::None),
+            (
+                "stopped, its policy says",
+                container(Exited, None, "always", 1),
+                0,
+                vec![],
+                minutes(1),
+                Option::None,
+            ),
+        ];
+        for (what, container, restarts, deaths, since, expected) in table {
+            let seen = Seen { container: &container, restarts, deaths: &deaths, since };
+            assert_eq!(judge(&seen).map(|(code, _)| code), expected, "{what}");
+        }
+    }
+}
