@@ -15,7 +15,10 @@ use rusqlite_migration::{M, Migrations};
 use crate::fault::{Code, Fault, Result};
 
 /// Embedded, in order; a migration that was released is never edited, only followed by another.
-const STEPS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_initial.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../migrations/0001_initial.sql")),
+    M::up(include_str!("../migrations/0002_repair_and_reports.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// The open state database. Statements run on the calling thread; they are short.
