@@ -114,7 +114,9 @@ pub async fn finish(
     let version = world.plan.to.to_string();
     world.progress.started(progress::Step::CheckingUpdates, Say::Continuing { version });
     journal.attempt(&change.id, change.state)?;
-    if change.state == ChangeState::Undoing && change.undo_attempts >= MOST_ATTEMPTS {
+    // Each step that was undone is progress.
+    let most = MOST_ATTEMPTS * (1 + journal.undone(&change.id)?);
+    if change.state == ChangeState::Undoing && change.undo_attempts >= most {
         let cause = "the way back was begun too often without coming to an end";
         let level1 = Fault::new(Code::Interrupted, world.project(), cause);
         let first = first_failure(&world);

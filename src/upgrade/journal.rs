@@ -275,6 +275,12 @@ impl Journal {
         self.update(&format!("UPDATE upgrades SET {column} = {column} + 1 WHERE id = ?1"), id)
     }
 
+    /// How many of its steps were undone.
+    pub fn undone(&self, id: &str) -> Result<u32> {
+        let sql = "SELECT count(DISTINCT step) FROM journal WHERE upgrade_id = ?1 AND mark = 'undone'";
+        self.store.with(|db| db.query_row(sql, [id], |row| row.get(0)))
+    }
+
     /// How often it was begun or continued.
     pub fn attempts(&self, id: &str) -> Result<u32> {
         let sql = "SELECT attempts FROM upgrades WHERE id = ?1";

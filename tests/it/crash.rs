@@ -10,7 +10,7 @@ use crate::support::tiny::{Done, Release, Tiny, docker, names_in};
 /// Forks its work, so that a SIGTERM is answered at once.
 const WAIT: &str = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $$!; done";
 
-const RELEASE: &str = "persist = ['data']\n[health]\nstability_ms = 300\ntimeout_ms = 10000\n";
+const RELEASE: &str = "persist = ['data']\n[health]\nsoak_ms = 0\nstability_ms = 300\ntimeout_ms = 10000\n";
 
 fn compose(more: &str) -> String {
     format!(

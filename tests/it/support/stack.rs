@@ -52,7 +52,7 @@ impl Stack {
         for name in ["sh", "sleep", "httpd", "nc", "cat", "stat", "touch", "ls"] {
             std::os::unix::fs::symlink("busybox", context.join(name)).unwrap();
         }
-        let toml = "[health]\ntimeout_ms = 10000\nstability_ms = 500\n".to_owned();
+        let toml = "[health]\ntimeout_ms = 10000\nstability_ms = 500\nsoak_ms = 0\n".to_owned();
         Self { dir, project, services: BTreeMap::new(), sections: String::new(), toml }
     }
 
