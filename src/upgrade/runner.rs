@@ -99,10 +99,14 @@ impl<'a> Runner<'a> {
             if step == Step::Commit && !failures.is_empty() {
                 break;
             }
+            kill_point("factory/before", &step);
             self.mark(index, Mark::Started, "")?;
-            kill_point("started", &step);
+            kill_point("factory/started", &step);
             match repeated(effects, &step, false).await {
-                Ok(()) => self.mark(index, Mark::Done, "")?,
+                Ok(()) => {
+                    kill_point("factory/applied", &step);
+                    self.mark(index, Mark::Done, "")?;
+                }
                 Err(fault) => {
                     self.mark(index, Mark::Failed, &fault.to_string())?;
                     if !matches!(step, Step::Swap { .. } | Step::Verify) {
