@@ -35,8 +35,9 @@ else
 	$(CARGO) nextest run --locked --all-targets --no-fail-fast
 endif
 
-bench: build images ## compare the downtime of an upgrade with Compose's and with the engine's floor
+bench: build images ## compare downtime and the way back with Compose's and with the engine's floor
 	@benches/downtime $(BENCH)
+	@benches/rollback $(BENCH)
 
 lint: deny ## check formatting, clippy, scripts, licences and sources of dependencies
 	$(CARGO) fmt --check

@@ -31,6 +31,8 @@ pub struct World<'a> {
     pub plan: Plan,
     /// Where the new release is, when it is not in its place yet (a preview).
     pub staged: Option<std::path::PathBuf>,
+    /// The engine went away and did not come back in time: nothing waits for it again.
+    pub engine_lost: bool,
     /// On the way back, which goes on where nothing can be written because the disk is full.
     pub undoing: bool,
     /// What could not be written on the way back.
@@ -60,6 +62,7 @@ impl<'a> World<'a> {
             id: id.to_owned(),
             plan,
             staged: None,
+            engine_lost: false,
             undoing: false,
             unwritten: Vec::new(),
             facts,

@@ -18,11 +18,15 @@ pub async fn outlasted(world: &mut World<'_>, fault: &Fault) -> bool {
     if fault.code() != Code::EngineUnreachable && world.engine.answers().await {
         return false;
     }
+    if world.engine_lost {
+        return false;
+    }
     let text = fault.message(world.progress.lang());
     world.progress.warning(Step::CheckingUpdates, Say::EngineAway { text });
     match back_again(world).await {
         Ok(()) => true,
         Err(fault) => {
+            world.engine_lost = true;
             world.progress.failed(Step::CheckingUpdates, &fault);
             false
         }
