@@ -23,6 +23,7 @@ pub mod journal;
 pub mod plan;
 pub mod pointers;
 mod preview;
+mod quarantine;
 pub mod releases;
 mod repair;
 mod resolve;

@@ -215,14 +215,14 @@ codes! {
         "{object} is not healthy" "See its log with 'docker logs'."
         "{object} 不健康" "请用 'docker logs' 查看日志。";
     HealthTimeout "HEALTH_TIMEOUT" Failed
-        "{object} was not ready in time" "See its log; a slow service can be given more time in release.toml."
-        "{object} 未在规定时间内就绪" "请查看日志；启动慢的服务可在 release.toml 中延长时间。";
+        "{object} was not ready in time" "See its log with 'docker logs'. If it is only slow, ask the vendor to give it more time."
+        "{object} 未在规定时间内就绪" "请用 'docker logs' 查看日志。若只是启动较慢，请供应商延长时间。";
     Exited "EXITED" Failed
         "{object} has ended or was restarted" "See its log with 'docker logs'."
         "{object} 已退出或被重启" "请用 'docker logs' 查看日志。";
     ProbeFailed "PROBE_FAILED" Failed
-        "the probe {object} failed" "See the service's log; the probe is declared in release.toml."
-        "探测 {object} 失败" "请查看服务日志；该探测在 release.toml 中声明。";
+        "the probe {object} failed" "See the service's log with 'docker logs'. If the service works, tell the vendor, whose release declares the probe."
+        "探测 {object} 失败" "请用 'docker logs' 查看服务日志。若服务正常，请联系供应商：该探测由版本声明。";
     VolumeChanged "VOLUME_CHANGED" Policy
         "the new release changes the definition of the existing volume {object}" "Nothing was changed, because Compose would drop its data. Ask the vendor to give the volume a new name."
         "新版本更改了已有数据卷 {object} 的定义" "未做任何更改，因为 Compose 会丢弃其数据。请供应商为该卷使用新名称。";
@@ -247,8 +247,8 @@ codes! {
         "version {object} is older than the installed one" "Name it with --target if that is what you want."
         "版本 {object} 比已安装的版本旧" "如确需降级，请用 --target 指定。";
     Quarantined "QUARANTINED" Policy
-        "version {object} failed here before and is in quarantine" "Use --target with --force to try it all the same."
-        "版本 {object} 曾在此失败，已被隔离" "如仍要尝试，请使用 --target 和 --force。";
+        "version {object} is in quarantine here" "It is tried again when the vendor mends it. To try it all the same, run 'client upgrade --target {object} --force'."
+        "版本 {object} 在此已被隔离" "供应商修复后会重新尝试。如仍要尝试，请运行 'client upgrade --target {object} --force'。";
     RequiresFrom "REQUIRES_FROM" Policy
         "version {object} cannot be installed over the present one" "Upgrade to a version in between first, with --target."
         "无法在当前版本上直接安装 {object}" "请先用 --target 升级到中间版本。";

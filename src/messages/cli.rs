@@ -115,6 +115,7 @@ words! {
     StrategyWhy { strategy, reason } "{strategy} ({reason})" "{strategy}（{reason}）";
     PlanHeading { from, to } "plan: {from} → {to}" "计划：{from} → {to}";
     PlanNothing { version } "nothing to do: {version} stays as it is" "无需操作：{version} 保持不变";
+    QuarantinedWhy { version, reason, at } "{version}: {reason} (since {at})" "{version}：{reason}（始于 {at}）";
     Steps "steps" "步骤";
     Services "services" "服务";
     ServicesLater "what happens to each service is known once the package is here"

@@ -69,6 +69,17 @@ pub struct InitOptions {
     pub adopt: Option<(PathBuf, Version)>,
 }
 
+/// A version that is not tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// The version.
+    pub version: String,
+    /// Why: the failure, or that a person went back from it.
+    pub reason: String,
+    /// Since when, RFC 3339 UTC.
+    pub at: String,
+}
+
 /// What `check` found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
@@ -90,6 +101,8 @@ pub struct CheckReport {
     pub release_notes: Option<String>,
     /// Size of the package that would be fetched, where known.
     pub bytes: Option<u64>,
+    /// Newer versions that are passed over because they are in quarantine.
+    pub passed_over: Vec<Quarantined>,
 }
 
 /// A step of a printed plan.
@@ -175,6 +188,8 @@ pub struct Status {
     pub factory: Option<String>,
     /// Versions that failed here.
     pub quarantined: Vec<String>,
+    /// The same, with why and since when.
+    pub quarantine: Vec<Quarantined>,
     /// The services of the current release.
     pub services: Vec<ServiceStatus>,
     /// The last change's result.

@@ -13,7 +13,7 @@ use super::factory;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::{Facts, Failure, Kind, Plan};
-use super::resolve;
+use super::quarantine;
 use super::runner::{Left, Runner};
 use super::soak;
 use super::step::Step;
@@ -304,26 +304,17 @@ pub fn stuck(world: &World<'_>, failures: &[Fault], first: &Fault) -> Fault {
 
 /// Puts the version a failed upgrade led to in quarantine, where the failure says something about it.
 pub fn quarantine(world: &World<'_>, fault: &Fault) -> Result<()> {
-    if world.plan.kind != Kind::Upgrade || !speaks_against_release(fault.code()) {
+    if world.plan.kind != Kind::Upgrade || !quarantine::speaks_against(fault.code()) {
         return Ok(());
     }
-    resolve::quarantine(world.installation, &world.plan.to, world.plan.manifest_hash, &fault.to_string())
-}
-
-/// Whether a failure says something about the release. A port that somebody else holds or a full disk does not, and
-/// the next try may well work.
-fn speaks_against_release(code: Code) -> bool {
-    use Code::*;
-    matches!(
-        code,
-        Unhealthy | HealthTimeout | Exited | ProbeFailed | ContainerFailed | ImageWrong | ComposeFailed
-    )
+    let content = world.plan.manifest_hash.as_ref();
+    quarantine::quarantine(world.installation, &world.plan.to, content, &fault.to_string())
 }
 
 /// Whether a failure will be met again by whoever takes the same way.
 fn speaks_against_way(code: Code) -> bool {
     use Code::*;
-    speaks_against_release(code)
+    quarantine::speaks_against(code)
         || matches!(
             code,
             ImageMissing

@@ -6,11 +6,11 @@ use super::ending::{self, Ended};
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
-use super::pointers;
 use super::repair;
 use super::resolve::{self, Offer};
 use super::soak;
 use super::step::Step;
+use super::{pointers, quarantine};
 use crate::docker::Engine;
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -32,6 +32,7 @@ pub async fn check(installation: &Installation, progress: &Progress) -> Result<C
         release_date: offer.manifest.release_date.clone(),
         release_notes: offer.manifest.release_notes.clone(),
         bytes: offer.bytes(),
+        passed_over: offer.passed_over,
     })
 }
 
@@ -126,7 +127,7 @@ async fn try_upgrade(
     let plan = Plan {
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
-        manifest_hash: Some(resolve::content(offer.package.as_ref(), &offer.manifest)),
+        manifest_hash: Some(quarantine::Content::of(&offer.manifest)),
         bytes_bundle: offer.bytes().unwrap_or(0),
         prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
         ..Plan::new(Kind::Upgrade, offer.installed.clone(), offer.manifest.version.clone())

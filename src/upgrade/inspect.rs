@@ -10,7 +10,7 @@ use super::change::Tools;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::Plan;
-use super::{pointers, releases, resolve, soak};
+use super::{pointers, quarantine, releases, soak};
 use crate::docker::{Container, Service};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -28,6 +28,7 @@ pub async fn status(installation: &Installation) -> Result<Status> {
         Some(version) => services(installation, version).await?,
         None => Vec::new(),
     };
+    let quarantine = quarantine::list(installation)?;
     let last = history(installation)?.into_iter().rev().find_map(|entry| entry.outcome);
     Ok(Status {
         schema: 1,
@@ -39,7 +40,8 @@ pub async fn status(installation: &Installation) -> Result<Status> {
         current: text(current),
         previous: text(pointer(Pointer::Previous)?),
         factory: text(pointer(Pointer::Factory)?),
-        quarantined: resolve::quarantine_list(installation)?,
+        quarantined: quarantine.iter().map(|entry| entry.version.clone()).collect(),
+        quarantine,
         services,
         last_upgrade: last,
     })

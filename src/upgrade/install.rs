@@ -9,7 +9,7 @@ use super::command::strategy_words;
 use super::ending;
 use super::installation::Installation;
 use super::plan::{Kind, Plan};
-use super::{adopt, pointers, resolve};
+use super::{adopt, pointers, quarantine, resolve};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
 use crate::messages::Say;
@@ -54,7 +54,7 @@ async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome>
     let plan = Plan {
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
-        manifest_hash: Some(offer.manifest.document),
+        manifest_hash: Some(quarantine::Content::of(&offer.manifest)),
         bytes_bundle: offer.bytes().unwrap_or(0),
         prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
         ..Plan::new(Kind::Install, None, offer.manifest.version.clone())

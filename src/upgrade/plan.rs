@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::quarantine::Content;
 use super::step::Step;
 use crate::clock::Moment;
 use crate::fault::{Code, Fault, Result};
-use crate::release::{Digest, Version};
+use crate::release::Version;
 
 /// What kind of change it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +61,8 @@ pub struct Plan {
     pub strategy: String,
     /// Why.
     pub reason: String,
-    /// The manifest it was decided from, for quarantine.
-    pub manifest_hash: Option<Digest>,
+    /// What the version is known by in quarantine.
+    pub manifest_hash: Option<Content>,
     /// Size of the whole package.
     pub bytes_bundle: u64,
     /// The backup whose data comes back with it.

@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::OptionalExtension;
-
-use super::api::UpgradeOptions;
+use super::api::{Quarantined, UpgradeOptions};
 use super::installation::Installation;
 use super::releases;
 use super::step::Package as PackageStep;
-use super::{journal, pointers};
+use super::{pointers, quarantine};
 use crate::docker::Engine;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
@@ -36,6 +34,8 @@ pub struct Offer {
     pub package: Option<PackageStep>,
     /// For a patch: what it does.
     pub patch: Option<Operations>,
+    /// Newer versions that are passed over because they are in quarantine.
+    pub passed_over: Vec<Quarantined>,
 }
 
 impl Offer {
@@ -55,7 +55,7 @@ pub async fn offer(
     let installed = pointers::read(&installation.layout, Pointer::Current)?;
     let found = match &options.bundle {
         Some(path) => from_file(path, options.target.as_ref(), engine).await?,
-        None => from_source(installation, options, installed.as_ref(), progress).await?,
+        None => from_source(installation, engine, options, installed.as_ref(), progress).await?,
     };
     let arch = engine_arch(engine)?;
     let facts = Facts {
@@ -76,10 +76,15 @@ pub async fn offer(
     };
     let package = package.map(|package| fetchable(installation, &found, package, options)).transpose()?;
     if decision.strategy != Strategy::None {
-        let content = content(package.as_ref(), &found.manifest);
-        permitted(installation, engine, &found.manifest, content, installed.as_ref(), options)?;
+        demands(engine, &found.manifest, installed.as_ref())?;
+        let named = options.target.is_some() || options.bundle.is_some();
+        if named && !options.force {
+            let entry = quarantine::forbids(installation, &found.manifest, options.bundle.is_some())?;
+            entry.map_or(Ok(()), |entry| Err(quarantine::refusal(&entry, "")))?;
+        }
     }
-    Ok(Offer { manifest: found.manifest, installed, decision, package, patch })
+    let Found { manifest, passed_over, .. } = found;
+    Ok(Offer { manifest, installed, decision, package, patch, passed_over })
 }
 
 /// A manifest and what its references are relative to.
@@ -87,9 +92,14 @@ struct Found {
     manifest: Manifest,
     document: Location,
     top: Location,
+    passed_over: Vec<Quarantined>,
 }
 
 impl Found {
+    fn new(manifest: Manifest, document: Location, top: Location) -> Self {
+        Self { manifest, document, top, passed_over: Vec::new() }
+    }
+
     /// `manifest/<version>.json` names packages that lie beside its folder.
     fn locate(&self, reference: &str) -> Result<Location> {
         match reference.strip_prefix("../") {
@@ -101,6 +111,7 @@ impl Found {
 
 async fn from_source(
     installation: &Installation,
+    engine: &Engine,
     options: &UpgradeOptions,
     installed: Option<&Version>,
     progress: &Progress,
@@ -112,19 +123,46 @@ async fn from_source(
     if let Some(target) = &options.target {
         return at_version(&fetcher, &source, newest, target).await;
     }
+    let Some(installed) = installed else { return Ok(newest) };
+    let mut between: Vec<Version> = newest.manifest.releases.clone();
+    between.retain(|version| version > installed && *version < newest.manifest.version);
+    between.sort();
     // A release that may not be skipped comes first, by itself.
-    if let Some(installed) = installed
-        && let Some(floor) = floor_between(&fetcher, &source, &newest.manifest, installed).await?
-    {
-        return Ok(floor);
+    let first = floor_between(&fetcher, &source, &between).await?.unwrap_or(newest);
+    if first.manifest.version <= *installed || options.force {
+        return Ok(first);
     }
-    Ok(newest)
+    let Some(entry) = quarantine::forbids(installation, &first.manifest, false)? else { return Ok(first) };
+    between.retain(|version| *version < first.manifest.version);
+    let permitted = |manifest: &Manifest| demands(engine, manifest, Some(installed)).is_ok();
+    newest_permitted(installation, &fetcher, &source, &between, entry, &permitted).await
+}
+
+/// The newest of the releases `between` (oldest first) that is not in quarantine like the one after them, `entry`.
+async fn newest_permitted(
+    installation: &Installation,
+    fetcher: &Fetcher,
+    source: &Source,
+    between: &[Version],
+    entry: Quarantined,
+    permitted: &dyn Fn(&Manifest) -> bool,
+) -> Result<Found> {
+    let mut passed_over = vec![entry];
+    for version in between.iter().rev().take(MOST_BETWEEN) {
+        let Some(found) = read_version(fetcher, source, version).await? else { continue };
+        match quarantine::forbids(installation, &found.manifest, false)? {
+            Some(entry) => passed_over.push(entry),
+            None if permitted(&found.manifest) => return Ok(Found { passed_over, ..found }),
+            None => {}
+        }
+    }
+    Err(quarantine::refusal(&passed_over[0], "; the source has no other release that is permitted"))
 }
 
 async fn read(fetcher: &Fetcher, source: &Source, at: Location) -> Result<Found> {
     let bytes = fetcher.document(&at, MAX_BYTES).await.map_err(|fault| too_large(fault, &at))?;
     let manifest = Manifest::from_json(&bytes, &at.to_string())?;
-    Ok(Found { manifest, document: at, top: source.manifest() })
+    Ok(Found::new(manifest, at, source.manifest()))
 }
 
 fn too_large(fault: Fault, at: &Location) -> Fault {
@@ -135,35 +173,31 @@ async fn at_version(fetcher: &Fetcher, source: &Source, newest: Found, target: &
     if newest.manifest.version == *target {
         return Ok(newest);
     }
-    let at = source.manifest_of(target)?;
+    read_version(fetcher, source, target).await?.ok_or_else(|| match source.manifest_of(target) {
+        Ok(at) => Fault::new(Code::ReleaseUnknown, target, format!("there is no {at}")),
+        Err(fault) => fault,
+    })
+}
+
+/// The manifest of one version; none where the source has none.
+async fn read_version(fetcher: &Fetcher, source: &Source, version: &Version) -> Result<Option<Found>> {
+    let at = source.manifest_of(version)?;
     let bytes = fetcher.document_if_present(&at, MAX_BYTES).await;
-    let Some(bytes) = bytes.map_err(|fault| too_large(fault, &at))? else {
-        return Err(Fault::new(Code::ReleaseUnknown, target, format!("there is no {at}")));
-    };
+    let Some(bytes) = bytes.map_err(|fault| too_large(fault, &at))? else { return Ok(None) };
     let manifest = Manifest::from_json(&bytes, &at.to_string())?;
-    if manifest.version != *target {
+    if manifest.version != *version {
         let cause = format!("it is of version {}", manifest.version);
         return Err(Fault::new(Code::ManifestInvalid, at, cause));
     }
-    Ok(Found { manifest, document: at, top: source.manifest() })
+    Ok(Some(Found::new(manifest, at, source.manifest())))
 }
 
-/// The oldest release between the installed and the offered one that may not be skipped.
-async fn floor_between(
-    fetcher: &Fetcher,
-    source: &Source,
-    newest: &Manifest,
-    installed: &Version,
-) -> Result<Option<Found>> {
-    let mut between: Vec<&Version> =
-        newest.releases.iter().filter(|version| *version > installed && **version < newest.version).collect();
-    between.sort();
-    for version in between.into_iter().take(MOST_BETWEEN) {
-        let at = source.manifest_of(version)?;
-        let Some(bytes) = fetcher.document_if_present(&at, MAX_BYTES).await? else { continue };
-        let manifest = Manifest::from_json(&bytes, &at.to_string())?;
-        if manifest.requires.floor {
-            return Ok(Some(Found { manifest, document: at, top: source.manifest() }));
+/// The oldest of the releases `between` the installed and the newest one that may not be skipped.
+async fn floor_between(fetcher: &Fetcher, source: &Source, between: &[Version]) -> Result<Option<Found>> {
+    for version in between.iter().take(MOST_BETWEEN) {
+        match read_version(fetcher, source, version).await? {
+            Some(found) if found.manifest.requires.floor => return Ok(Some(found)),
+            _ => {}
         }
     }
     Ok(None)
@@ -177,7 +211,7 @@ async fn from_file(path: &Path, target: Option<&Version>, engine: &Engine) -> Re
     let arch = engine.arch().to_owned();
     let read = tokio::task::spawn_blocking(move || read_file(&path, target, &arch));
     let manifest = read.await.map_err(|error| Fault::from_error(Code::Io, &location, error))??;
-    Ok(Found { manifest, document: location.clone(), top: location })
+    Ok(Found::new(manifest, location.clone(), location))
 }
 
 fn read_file(path: &PathBuf, target: Option<Version>, arch: &str) -> Result<Manifest> {
@@ -277,21 +311,8 @@ fn engine_arch(engine: &Engine) -> Result<Arch> {
     Arch::from_oci(engine.arch()).ok_or_else(|| Fault::new(Code::NoPackage, engine.arch(), cause))
 }
 
-/// What a version is known by in quarantine: its package, so that it is tried again when the vendor mends it, and not
-/// when the manifest changes in other places.
-pub fn content(package: Option<&PackageStep>, manifest: &Manifest) -> Digest {
-    package.and_then(|package| package.hash).unwrap_or(manifest.document)
-}
-
-/// Refuses what a rule of the release or of this installation forbids.
-fn permitted(
-    installation: &Installation,
-    engine: &Engine,
-    manifest: &Manifest,
-    content: Digest,
-    installed: Option<&Version>,
-    options: &UpgradeOptions,
-) -> Result<()> {
+/// Refuses a release whose demands this machine, or the installed version, does not meet.
+fn demands(engine: &Engine, manifest: &Manifest, installed: Option<&Version>) -> Result<()> {
     let requires = &manifest.requires;
     if let Some(api) = requires.engine_api.as_ref().filter(|api| !engine.speaks_version(api)) {
         let cause =
@@ -306,47 +327,5 @@ fn permitted(
             return Err(Fault::new(Code::RequiresFrom, &manifest.version, cause));
         }
     }
-    if options.force {
-        return Ok(());
-    }
-    match quarantined(installation, &manifest.version)? {
-        Some((hash, reason)) if hash == content.to_string() => {
-            Err(Fault::new(Code::Quarantined, &manifest.version, reason))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn quarantined(installation: &Installation, version: &Version) -> Result<Option<(String, String)>> {
-    let version = version.to_string();
-    installation.store.with(|db| {
-        db.query_row("SELECT manifest_hash, reason FROM quarantine WHERE version = ?1", [version], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()
-    })
-}
-
-/// Puts a version that failed here in quarantine, until its manifest changes.
-pub fn quarantine(
-    installation: &Installation,
-    version: &Version,
-    manifest: Option<Digest>,
-    why: &str,
-) -> Result<()> {
-    let (version, hash) = (version.to_string(), manifest.map(|hash| hash.to_string()).unwrap_or_default());
-    installation.store.with(|db| {
-        db.execute(
-            "INSERT OR REPLACE INTO quarantine (version, manifest_hash, reason, at) VALUES (?1, ?2, ?3, ?4)",
-            [version, hash, why.to_owned(), journal::now()],
-        )
-        .map(drop)
-    })
-}
-
-/// The versions in quarantine.
-pub fn quarantine_list(installation: &Installation) -> Result<Vec<String>> {
-    installation.store.with(|db| {
-        db.prepare("SELECT version FROM quarantine ORDER BY at")?.query_map([], |row| row.get(0))?.collect()
-    })
+    Ok(())
 }

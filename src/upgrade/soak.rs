@@ -18,15 +18,16 @@ use super::change::{self, Tools};
 use super::ending::Ended;
 use super::installation::Installation;
 use super::plan::{Facts, Failure, Kind, Plan, PreviousAfter};
+use super::quarantine::{self, Content};
+use super::releases;
 use super::rollback::{bundle_of, data_to_restore};
 use super::step::Step;
 use super::world::World;
-use super::{releases, resolve};
 use crate::clock::Moment;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{self, Progress};
-use crate::release::{Digest, Version};
+use crate::release::Version;
 
 /// The key in `meta` of the probation that is open.
 const KEY: &str = "probation";
@@ -45,7 +46,7 @@ pub struct Probation {
     /// What `previous` pointed to before.
     pub previous_before: Option<Version>,
     /// What it is known by in quarantine.
-    pub content: Option<Digest>,
+    pub content: Option<Content>,
     /// When it was committed.
     pub since: Moment,
     /// How long it lasts.
@@ -77,7 +78,7 @@ pub async fn of(world: &World<'_>) -> Result<Option<Probation>> {
         version: plan.to.clone(),
         back_to: from,
         previous_before: world.change()?.previous_before.clone(),
-        content: plan.manifest_hash,
+        content: plan.manifest_hash.clone(),
         since: Moment::now(),
         soak_ms,
         restarts: containers.into_iter().map(|container| (container.id, container.restart_count)).collect(),
@@ -163,7 +164,7 @@ async fn go_back(
     let cause = fault.message(progress.lang());
     let say = Say::SoakFailed { version: version.to_string(), to: to.to_string(), cause };
     progress.started(progress::Step::RollingBack, say);
-    resolve::quarantine(installation, &version, probation.content, &fault.to_string())?;
+    quarantine::quarantine(installation, &version, probation.content.as_ref(), &fault.to_string())?;
     let mut facts = Facts { first_failure: Some(Failure::of(fault)), ..Facts::default() };
     let restore = match data_to_restore(installation, DataChoice::AsDeclared, &version, &to) {
         Err(fault) if fault.code() == Code::BackupUnknown => {

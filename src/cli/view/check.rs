@@ -3,7 +3,7 @@
 use crate::messages::cli::Words;
 use crate::upgrade::CheckReport;
 
-use super::{Facts, Look, Paint, bytes};
+use super::{Facts, Look, Paint, bytes, status};
 
 /// Whether there is an upgrade, and which.
 pub fn render(report: &CheckReport, look: Look) -> String {
@@ -29,6 +29,11 @@ pub fn render(report: &CheckReport, look: Look) -> String {
             .add_some(Words::Notes, report.release_notes.as_deref());
         text.push_str(&facts.render(2));
     }
+    if !report.passed_over.is_empty() {
+        let mut facts = Facts::new(look);
+        facts.add(Words::Quarantined, status::quarantine(&report.passed_over, look));
+        text.push_str(&facts.render(2));
+    }
     text
 }
 
@@ -49,6 +54,7 @@ mod tests {
             release_date: Some("2026-11-20T08:00:00Z".into()),
             release_notes: Some("one\ntwo".into()),
             bytes: Some(4096),
+            passed_over: Vec::new(),
         };
         let en = Look { lang: Lang::En, colour: false };
         assert_eq!(

@@ -1,9 +1,9 @@
 //! Where the installation stands.
 
 use crate::messages::cli::Words;
-use crate::upgrade::{ServiceStatus, Status};
+use crate::upgrade::{Quarantined, ServiceStatus, Status};
 
-use super::{Align, Facts, Look, Paint, Table, outcome};
+use super::{Align, Facts, Look, Paint, Table, instant, outcome};
 
 /// Versions, state, and one line per service.
 pub fn render(status: &Status, look: Look) -> String {
@@ -20,8 +20,8 @@ pub fn render(status: &Status, look: Look) -> String {
         .add(Words::Current, status.current.clone().unwrap_or_else(none))
         .add(Words::Previous, status.previous.clone().unwrap_or_else(none))
         .add(Words::Factory, status.factory.clone().unwrap_or_else(none));
-    if !status.quarantined.is_empty() {
-        facts.add(Words::Quarantined, status.quarantined.join(", "));
+    if !status.quarantine.is_empty() {
+        facts.add(Words::Quarantined, quarantine(&status.quarantine, look));
     }
     if let Some(last) = &status.last_upgrade {
         facts.add(Words::LastChange, outcome::headline(last, look));
@@ -34,6 +34,16 @@ pub fn render(status: &Status, look: Look) -> String {
         text.push_str(&services(&status.services, look));
     }
     text
+}
+
+/// A version a line, with why and since when.
+pub fn quarantine(entries: &[Quarantined], look: Look) -> String {
+    let line = |entry: &Quarantined| {
+        let (version, reason, at) =
+            (entry.version.as_str(), entry.reason.replace('\n', " "), instant(&entry.at));
+        look.say(Words::QuarantinedWhy { version, reason: &reason, at: &at })
+    };
+    entries.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn services(services: &[ServiceStatus], look: Look) -> String {
@@ -92,6 +102,11 @@ mod tests {
             previous: Some("1.0.0".into()),
             factory: None,
             quarantined: vec!["1.2.0".into()],
+            quarantine: vec![Quarantined {
+                version: "1.2.0".into(),
+                reason: "api is not healthy".into(),
+                at: "2026-11-20T08:00:00Z".into(),
+            }],
             services: vec![service("web", "healthy", "sha256:aa"), service("api", "none", "sha256:bb")],
             last_upgrade: None,
         }
@@ -106,7 +121,7 @@ mod tests {
   current      1.1.0
   previous     1.0.0
   factory      none
-  quarantined  1.2.0
+  quarantined  1.2.0: api is not healthy (since 2026-11-20 08:00:00Z)
 
   SERVICE  STATE    HEALTH   RELEASE  IMAGE                                         CONTAINER
   web      running  healthy  1.1.0    guestbook-web:1.1.0                           guestbook-web-1
@@ -125,7 +140,7 @@ mod tests {
   当前版本  1.1.0
   上一版本  1.0.0
   出厂版本  无
-  已隔离    1.2.0
+  已隔离    1.2.0：api is not healthy（始于 2026-11-20 08:00:00Z）
 
   该版本没有服务
 "

@@ -16,7 +16,7 @@ use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::plan::{Action, Kind, PreviousAfter};
 use crate::upgrade::soak::{self, Probation};
 use crate::upgrade::world::World;
-use crate::upgrade::{journal, pointers, releases};
+use crate::upgrade::{journal, pointers, quarantine, releases};
 
 /// Points `current` at the new release.
 pub fn flip(world: &mut World<'_>) -> Result<()> {
@@ -60,18 +60,20 @@ fn record(world: &World<'_>, probation: Option<&Probation>) -> Result<()> {
     let text = String::from_utf8_lossy(&info.to_json()).into_owned();
     let version = world.plan.to.to_string();
     let change = world.change()?;
+    let content = world.plan.manifest_hash.as_ref().map(ToString::to_string);
     let facts = world.facts();
     let path = world.installation.store.path();
     world.installation.store.transaction(|db| {
         let write = || -> rusqlite::Result<()> {
             if world.plan.kind != Kind::Restore {
                 db.execute(
-                    "INSERT INTO releases (version, info, bundle_hash, strategy, installed_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                    "INSERT INTO releases (version, info, bundle_hash, strategy, installed_at, content)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (version) DO UPDATE SET info = ?2, bundle_hash = coalesce(?3, bundle_hash),
-                       strategy = ?4, installed_at = ?5",
-                    params![version, text, world.plan.bundle_file(), world.plan.strategy, journal::now()],
+                       strategy = ?4, installed_at = ?5, content = coalesce(?6, content)",
+                    params![version, text, world.plan.bundle_file(), world.plan.strategy, journal::now(), content],
                 )?;
-                db.execute("DELETE FROM quarantine WHERE version = ?1", [&version])?;
+                quarantine::at_commit(db, &world.plan)?;
                 soak::record(db, probation)?;
             }
             for service in &change.services {

@@ -170,7 +170,7 @@ fn rolling_back_a_declared_migration_restores_the_data_unless_it_is_to_be_kept()
     assert_eq!(ended.code, 0, "{ended:#?}");
     assert_eq!((device.version("current").as_str(), state(&device)), ("1.0.0", before));
 
-    assert_eq!(device.upgrade(&[]).code, 0);
+    assert_eq!(device.upgrade(&["--target", "1.1.0", "--force"]).code, 0);
     let ended = device.rollback(&["--keep-data"]);
     assert_eq!(ended.code, 0, "{ended:#?}");
     assert_eq!(device.sh("db", "cat /rows/a"), "two");

@@ -43,7 +43,7 @@ fn going_back_toggles_and_the_factory_is_always_there() {
     let here = device.rollback(&["--to", "1.0.0"]);
     assert_eq!((here.code, &here.outcome["strategy"]), (0, &"none".into()));
 
-    let ended = device.upgrade(&[]);
+    let ended = device.upgrade(&["--target", "1.2.0", "--force"]);
     assert_eq!((ended.code, device.version("current").as_str()), (0, "1.2.0"), "{ended:#?}");
     let asked = device.client(&["rollback"]);
     assert_eq!(asked.status.code(), Some(11), "without --yes somebody must be asked");
