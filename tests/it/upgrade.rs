@@ -9,6 +9,7 @@ mod levels;
 mod moving_tag;
 mod operator;
 mod patch;
+mod quarantine;
 mod repair;
 mod rollback;
 mod services;
