@@ -42,4 +42,4 @@ pub use doctor::doctor;
 pub use inspect::{history, history_entry, status};
 pub use install::init;
 pub use installation::Installation;
-pub use rollback::rollback;
+pub use rollback::{rollback, rollback_plan};

@@ -277,10 +277,13 @@ pub struct UpgradeArgs {
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The data is restored only where the release that is left declares that it changed the data's format, unless \
-one of --restore-data and --keep-data is given. Without a terminal --yes is required.
+one of --restore-data and --keep-data is given. The plan is shown first, and consent is asked for; without a \
+terminal --yes is required. A rollback can itself be undone: 'previous' is then the version that was left, and \
+--restore-data brings its data back.
 
 Examples:
   client rollback                      to the previous version
+  client rollback --dry-run            only show the plan
   client rollback --to factory --yes   to the last line of defence, without a question
   client rollback --to 1.0.0 --keep-data")]
 pub struct RollbackArgs {
@@ -295,6 +298,10 @@ pub struct RollbackArgs {
     /// Leave the data as it is.
     #[arg(long)]
     pub keep_data: bool,
+
+    /// Only show what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
 
     /// Do not ask for consent.
     #[arg(short, long)]

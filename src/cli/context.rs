@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::fault::Result;
-use crate::layout::Pointer;
 use crate::messages::Lang;
 use crate::progress::{Progress, Silent};
 use crate::upgrade::Installation;
@@ -92,12 +91,6 @@ impl Context {
     pub fn clear_progress(&self) {
         self.sink.close();
     }
-}
-
-/// The version a pointer names, without asking the engine.
-pub fn version_at(installation: &Installation, pointer: Pointer) -> Option<String> {
-    let target = std::fs::read_link(installation.layout.pointer(pointer)).ok()?;
-    Some(target.file_name()?.to_string_lossy().into_owned())
 }
 
 /// The locale for messages: the first of the POSIX variables that is set and not empty.

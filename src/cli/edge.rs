@@ -69,7 +69,8 @@ struct ErrorDocument<'a> {
 /// Whether the command's answer is the result of a change of version.
 fn is_change(command: &Command) -> bool {
     match command {
-        Command::Init(_) | Command::Rollback(_) => true,
+        Command::Init(_) => true,
+        Command::Rollback(args) => !args.dry_run,
         Command::Upgrade(args) => !args.check && !args.dry_run,
         _ => false,
     }

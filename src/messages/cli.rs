@@ -154,9 +154,15 @@ words! {
     AskDelete { id } "Delete backup {id} for good?" "永久删除备份 {id} 吗？";
     RollbackHeading { from, to } "roll back: {from} → {to}" "回滚：{from} → {to}";
     Data "data" "数据";
-    DataAsDeclared "restored only where the release that is left changed its format" "仅在要离开的版本更改了数据格式时恢复";
-    DataRestore "restored from the backup made before the upgrade; what was written since is lost"
-        "从升级前的备份恢复；此后写入的数据会丢失";
+    DataFrom { id, at } "restored from backup {id} of {at}; what was written since will not be in it"
+        "从 {at} 的备份 {id} 恢复；此后写入的数据不在其中";
+    SafetyBackup "the present data is backed up first" "会先备份现有数据";
+    ImagesLabel "images" "镜像";
+    ImagesAndBundle "in the engine; the bundle is here too" "引擎中已有；本机也有安装包";
+    ImagesOnly "in the engine; no bundle is here" "引擎中已有；本机没有安装包";
+    ImagesFromBundle { images } "loaded from the bundle here: {images}" "从本机安装包加载：{images}";
+    ServicesAfterUnfinished "known when the interrupted change has been finished or undone, which comes first"
+        "先完成或撤销中断的变更，然后才能确定每个服务的操作";
     DataKeep "left as it is" "保持不变";
     Stopping { signal } "{signal}: stopping at a safe point; press Ctrl-C again to stop at once"
         "{signal}：正在安全停止；再按一次 Ctrl-C 立即停止";

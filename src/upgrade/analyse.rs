@@ -47,7 +47,10 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
     let present = present(world, &new, &containers)?;
     let anew = world.plan.kind == Kind::Factory;
     let mut services = compare(&target, &wanted, &present, anew);
-    let restores_data = target.migrates_data && world.plan.kind == Kind::Upgrade;
+    // Going forward again by a rollback migrates the data as an upgrade does.
+    let forward = world.plan.kind == Kind::Rollback
+        && world.plan.from.as_ref().is_some_and(|from| *from < world.plan.to);
+    let restores_data = target.migrates_data && (world.plan.kind == Kind::Upgrade || forward);
     if restore.is_some() {
         restart_what_holds_data(world, old.as_ref().unwrap_or(&new), &mut services);
     }

@@ -148,6 +148,37 @@ pub struct PlanReport {
     pub services: Vec<PlanService>,
     /// Whether the per-service part is known (the package is here) or not yet.
     pub services_known: bool,
+    /// What only a rollback has.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub back: Option<WayBack>,
+}
+
+/// What the plan of a rollback says besides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WayBack {
+    /// What happens to the data.
+    pub data: DataPlan,
+    /// Whether a backup of the present data is made first.
+    pub safety_backup: bool,
+    /// Images of the release that the engine lacks; they are loaded from its bundle.
+    pub images_missing: Vec<String>,
+    /// Whether the package the release came from is kept here.
+    pub bundle_present: bool,
+}
+
+/// What happens to the data on a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataPlan {
+    /// It is left as it is.
+    Keep,
+    /// It is replaced by that of a backup.
+    Restore {
+        /// The backup.
+        backup_id: String,
+        /// When it was made, RFC 3339 UTC: what was written since will not be in the restored data.
+        at: String,
+    },
 }
 
 /// A service in `status`.

@@ -69,6 +69,7 @@ pub async fn plan(
         steps,
         services: services.collect(),
         services_known: preview.is_some() || offer.decision.strategy == Strategy::None,
+        back: None,
     })
 }
 

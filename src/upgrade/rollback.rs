@@ -1,5 +1,9 @@
 //! `client rollback`: back to a release that was here before, by the same runner.
 
+mod preview;
+
+pub use preview::rollback_plan;
+
 use super::api::{DataChoice, RollbackOptions, RollbackTarget};
 use super::change::{self, Tools};
 use super::ending::{self, Ended};
@@ -8,7 +12,7 @@ use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::step::Step;
 use super::{pointers, releases};
-use crate::backup::{BackupManager, Kind as BackupKind, Status};
+use crate::backup::{BackupManager, Record, Status};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -44,26 +48,53 @@ async fn try_rollback(
         Some(ended) if answers(ended, &options.to) => return Ok(ended.outcome.clone()),
         _ => {}
     }
-    let layout = &installation.layout;
-    let from = pointers::read(layout, Pointer::Current)?
-        .ok_or_else(|| Fault::new(Code::NotInitialised, layout.root().display(), "there is no 'current'"))?;
-    let to = target(installation, &options.to)?;
-    if let Some(ended) = finished.as_ref().filter(|_| to == from) {
-        return Ok(ended.outcome.clone());
-    }
-    if to == from {
-        let version = to.to_string();
-        progress.finished(progress::Step::Completed, Say::UpToDate { version: version.clone() });
-        return Ok(Outcome { from: Some(version.clone()), to: Some(version), ..ending::nothing() });
-    }
-    releases::require(layout, &to)?;
-    let restore = data_to_restore(installation, options.data, &from, &to)?;
-    let plan = Plan {
-        prepare: vec![Step::LoadImages { file: bundle_of(installation, &to)? }],
-        ..Plan::new(Kind::Rollback, Some(from), to.clone())
+    let Some(way) = Way::find(installation, options)? else {
+        let here = target(installation, &options.to)?.to_string();
+        if let Some(ended) = finished {
+            return Ok(ended.outcome);
+        }
+        progress.finished(progress::Step::Completed, Say::UpToDate { version: here.clone() });
+        return Ok(Outcome { from: Some(here.clone()), to: Some(here), ..ending::nothing() });
     };
-    progress.started(progress::Step::CheckingUpdates, Say::GoingBack { to: to.to_string() });
-    Ok(change::begin(installation, &tools, plan, restore.as_deref(), progress).await.outcome)
+    progress.started(progress::Step::CheckingUpdates, Say::GoingBack { to: way.to.to_string() });
+    let restore = way.restore.as_ref().map(|record| record.id.as_str());
+    Ok(change::begin(installation, &tools, way.plan(), restore, progress).await.outcome)
+}
+
+/// From where to where, and with what, before anything is touched.
+struct Way {
+    from: Version,
+    to: Version,
+    /// The backup whose data comes back.
+    restore: Option<Record>,
+    /// The file in `bundles/` the release came from.
+    bundle: Option<String>,
+}
+
+impl Way {
+    /// None where one is there already; an error where the way cannot be gone.
+    fn find(installation: &Installation, options: &RollbackOptions) -> Result<Option<Self>> {
+        let layout = &installation.layout;
+        let from = pointers::read(layout, Pointer::Current)?.ok_or_else(|| {
+            Fault::new(Code::NotInitialised, layout.root().display(), "there is no 'current'")
+        })?;
+        let to = target(installation, &options.to)?;
+        if to == from {
+            return Ok(None);
+        }
+        releases::require(layout, &to)?;
+        let restore = backup_to_restore(installation, options.data, &from, &to)?;
+        let bundle = bundle_of(installation, &to)?;
+        Ok(Some(Self { from, to, restore, bundle }))
+    }
+
+    /// As the runner takes it.
+    fn plan(&self) -> Plan {
+        Plan {
+            prepare: vec![Step::LoadImages { file: self.bundle.clone() }],
+            ..Plan::new(Kind::Rollback, Some(self.from.clone()), self.to.clone())
+        }
+    }
 }
 
 /// Whether a person names another way out of a change that could neither be finished nor undone.
@@ -105,13 +136,24 @@ pub fn bundle_of(installation: &Installation, version: &Version) -> Result<Optio
     Ok(file.filter(|file| installation.layout.bundles().join(file).is_file()))
 }
 
-/// The backup whose data comes back; none where the data stays.
+/// The ID of the backup whose data comes back; none where the data stays.
 pub fn data_to_restore(
     installation: &Installation,
     choice: DataChoice,
     from: &Version,
     to: &Version,
 ) -> Result<Option<String>> {
+    Ok(backup_to_restore(installation, choice, from, to)?.map(|record| record.id))
+}
+
+/// The newest backup of the data as `to` left it, whoever made it: also the one that a rollback made for safety, so
+/// that going back can itself be undone.
+fn backup_to_restore(
+    installation: &Installation,
+    choice: DataChoice,
+    from: &Version,
+    to: &Version,
+) -> Result<Option<Record>> {
     let wanted = match choice {
         DataChoice::Keep => false,
         DataChoice::Restore => true,
@@ -122,18 +164,16 @@ pub fn data_to_restore(
     }
     let manager = BackupManager::new(installation.store.clone(), installation.layout.backups());
     let fits = manager.list()?.into_iter().rev().find(|record| {
-        record.kind == BackupKind::PreUpgrade
-            && record.status == Status::Complete
+        record.status == Status::Complete
             && record.version.as_ref() == Some(to)
+            && installation.layout.backups().join(&record.file).is_file()
     });
-    let record = fits.ok_or_else(|| {
-        Fault::new(
-            Code::BackupUnknown,
-            format!("of {to}"),
-            "none was made before the upgrade; --keep-data goes back without one",
-        )
-    })?;
-    Ok(Some(record.id))
+    let missing = || {
+        let cause =
+            "the data of that version cannot come back; --keep-data goes there with the data as it is";
+        Fault::new(Code::BackupUnknown, format!("of {to}"), cause)
+    };
+    fits.map(Some).ok_or_else(missing)
 }
 
 /// Whether any release after `to`, up to `from`, says that it migrates data; also one whose folder is gone.

@@ -1,9 +1,9 @@
 //! What an upgrade would do.
 
 use crate::messages::cli::Words;
-use crate::upgrade::{PlanReport, PlanService};
+use crate::upgrade::{DataPlan, PlanReport, PlanService, WayBack};
 
-use super::{Align, Facts, Look, Paint, Table, bytes, clean};
+use super::{Align, Facts, Look, Paint, Table, bytes, clean, instant};
 
 /// The whole plan: summary, steps, services.
 pub fn render(plan: &PlanReport, look: Look) -> String {
@@ -35,6 +35,9 @@ pub fn summary(plan: &PlanReport, look: Look) -> String {
         };
         return look.line(Paint::Good, &look.say(words)) + "\n";
     }
+    if let Some(back) = &plan.back {
+        return way_back(plan, back, &from, look);
+    }
     let heading = look.say(Words::PlanHeading { from: &from, to: &to });
     let (strategy, reason) = (look.term(&plan.strategy), look.term(&plan.reason));
     let mut facts = Facts::new(look);
@@ -43,6 +46,36 @@ pub fn summary(plan: &PlanReport, look: Look) -> String {
         .add(Words::ToFetch, bytes(plan.bytes_to_fetch))
         .add(Words::DiskNeeded, bytes(plan.disk_needed))
         .add(Words::Effect, effect(plan, look));
+    format!("{}\n{}", look.paint(Paint::Strong, &heading), facts.render(2))
+}
+
+/// The same of a rollback: what becomes of the data matters most.
+fn way_back(plan: &PlanReport, back: &WayBack, from: &str, look: Look) -> String {
+    let heading = look.say(Words::RollbackHeading { from, to: &plan.to.to_string() });
+    let mut data = match &back.data {
+        DataPlan::Keep => look.say(Words::DataKeep),
+        DataPlan::Restore { backup_id, at } => look.say(Words::DataFrom { id: backup_id, at: &instant(at) }),
+    };
+    if back.safety_backup {
+        data.push('\n');
+        data.push_str(&look.say(Words::SafetyBackup));
+    }
+    let missing = back.images_missing.join(", ");
+    let images = match (back.images_missing.is_empty(), back.bundle_present) {
+        (false, _) => Words::ImagesFromBundle { images: &missing },
+        (true, true) => Words::ImagesAndBundle,
+        (true, false) => Words::ImagesOnly,
+    };
+    let mut facts = Facts::new(look);
+    facts.add(Words::Data, data).add(Words::ImagesLabel, look.say(images));
+    if plan.disk_needed > 0 {
+        facts.add(Words::DiskNeeded, bytes(plan.disk_needed));
+    }
+    let effect = match plan.services_known {
+        true => effect(plan, look),
+        false => look.say(Words::ServicesAfterUnfinished),
+    };
+    facts.add(Words::Effect, effect);
     format!("{}\n{}", look.paint(Paint::Strong, &heading), facts.render(2))
 }
 
@@ -107,6 +140,7 @@ mod tests {
             steps: vec![step("download it"), step("swap api")],
             services: vec![service("api", "swap", "image"), service("db", "unchanged", "")],
             services_known: true,
+            back: None,
         }
     }
 
@@ -146,6 +180,33 @@ services
   预期影响  下载安装包后才能确定每个服务的操作
 "
         );
+    }
+
+    #[test]
+    fn a_rollback_says_what_becomes_of_the_data() {
+        let mut back = WayBack {
+            data: DataPlan::Restore { backup_id: "b1".into(), at: "2026-11-20T08:00:00Z".into() },
+            safety_backup: true,
+            images_missing: vec![],
+            bundle_present: true,
+        };
+        let plan = PlanReport { back: Some(back.clone()), ..plan() };
+        assert_eq!(
+            summary(&plan, EN),
+            "\
+roll back: 1.0.0 → 1.1.0
+  data         restored from backup b1 of 2026-11-20 08:00:00Z; what was written since will not be in it
+               the present data is backed up first
+  images       in the engine; the bundle is here too
+  disk needed  10.0 MiB
+  effect       1 of 2 are touched, the others keep running (api)
+"
+        );
+        let document = serde_json::to_value(&plan).unwrap();
+        assert_eq!(document["data"]["restore"]["backup_id"], "b1");
+        back.data = DataPlan::Keep;
+        let kept = serde_json::to_value(PlanReport { back: Some(back), ..plan }).unwrap();
+        assert_eq!(kept["data"], "keep");
     }
 
     #[test]

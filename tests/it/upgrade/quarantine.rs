@@ -36,9 +36,15 @@ fn a_failed_patch_level_stays_out_however_it_would_be_installed() {
 
     edit(&stack, |manifest| manifest["release_notes"] = "other words".into());
     let bundle = stack.bundle("1.0.0.1");
-    for more in [&[][..], &["--force-full"], &["--target", "1.0.0.1"], &["--bundle", bundle.to_str().unwrap()]] {
+    for more in
+        [&[][..], &["--force-full"], &["--target", "1.0.0.1"], &["--bundle", bundle.to_str().unwrap()]]
+    {
         let refused = device.upgrade(more);
-        assert_eq!((refused.code, &refused.outcome["error"]["code"]), (11, &"QUARANTINED".into()), "{refused:#?}");
+        assert_eq!(
+            (refused.code, &refused.outcome["error"]["code"]),
+            (11, &"QUARANTINED".into()),
+            "{refused:#?}"
+        );
     }
     let (code, checked) = device.ask(&["check"]);
     assert_eq!((code, &checked["error"]["code"]), (11, &"QUARANTINED".into()));
@@ -90,7 +96,10 @@ fn a_version_a_person_went_back_from_is_not_offered_until_they_go_forward_again(
     assert_eq!(device.status()["quarantine"][0]["reason"], "rolled back by hand");
     assert_eq!(device.upgrade(&[]).code, 11);
     assert_eq!(device.rollback(&["--to", "1.1.0"]).code, 0, "a person chose it");
-    assert_eq!((device.status()["quarantined"].clone(), device.version("current")), (json!([]), "1.1.0".into()));
+    assert_eq!(
+        (device.status()["quarantined"].clone(), device.version("current")),
+        (json!([]), "1.1.0".into())
+    );
     assert_eq!(device.rollback(&[]).code, 0);
     let ended = device.upgrade(&["--target", "1.1.0", "--force"]);
     assert_eq!(ended.code, 0, "{ended:#?}");
