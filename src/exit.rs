@@ -50,7 +50,12 @@ pub fn of_failure(fault: &Fault, disposition: Disposition) -> u8 {
 
 /// The exit code for a command that failed with `fault` and changed nothing.
 pub fn of_fault(fault: &Fault) -> u8 {
-    match fault.code().class() {
+    of_class(fault.code().class())
+}
+
+/// The exit code for a failure of this class that changed nothing.
+pub fn of_class(class: Class) -> u8 {
+    match class {
         Class::Failed => FAILED,
         Class::Usage => USAGE,
         Class::Policy => POLICY,

@@ -21,6 +21,11 @@ use super::args::BuildArgs;
 use super::view::backup::{BackupDetail, BackupEntry, BackupView};
 use super::view::release::{BuildView, InspectView, PublishView};
 
+/// Whoever gives a lock back from now on still has it until the process ends.
+pub fn keep_locks() {
+    crate::state::StateLock::outlive_holders();
+}
+
 /// Makes a backup.
 pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<BackupView> {
     upgrade::backup_create(installation, progress).await.map(view)
@@ -110,6 +115,7 @@ pub async fn release_inspect(file: &Path) -> Result<(Inspection, InspectView)> {
         file: found.path.clone(),
         size: found.size,
         hash: found.hash.to_string(),
+        problems: found.problems.clone(),
         release: found.release.clone(),
     };
     Ok((found, view))

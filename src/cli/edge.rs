@@ -85,11 +85,17 @@ fn answer(command: Command, context: &Context) -> Result<Answer> {
         .enable_all()
         .build()
         .map_err(|error| Fault::from_error(Code::Io, "the runtime", error))?;
+    let wished = async {
+        let signal = stop.wished().await;
+        // Before the command is dropped: what it had begun on other threads may go on until the process ends.
+        backend::keep_locks();
+        signal
+    };
     let answer = runtime.block_on(async {
         tokio::select! {
             biased;
             answer = command::run(command, context) => answer,
-            signal = stop.wished() => {
+            signal = wished => {
                 // The next run would do it too, but nobody should stay frozen until then.
                 match context.installation() {
                     Ok(installation) => backend::thaw(&installation).await.and(Err(Fault::new(Code::Interrupted, name, signal))),

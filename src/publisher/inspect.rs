@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::fault::{Fault, IoContext, Result};
+use crate::fault::{Class, Fault, IoContext, Result};
 use crate::messages::Lang;
 use crate::release::bundle::{Encoding, EntryKind, IMAGES, Index, STACK, fault_of, index_path};
 use crate::release::oci::blob_path;
@@ -68,6 +68,9 @@ pub struct Inspection {
     pub valid: bool,
     /// What is wrong.
     pub problems: Vec<String>,
+    /// The gravest class of what is wrong.
+    #[serde(skip)]
+    pub class: Option<Class>,
     /// The release.
     pub release: ReleaseInfo,
     /// Its images.
@@ -83,7 +86,13 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     let release = bundle.info().clone();
     let (hash, size) = Digest::of_reader(fs::File::open(path).at(path)?).at(path)?;
     let mut problems = Vec::new();
-    let mut note = |fault: Fault| problems.push(fault.message(Lang::En));
+    let mut class = None;
+    let mut note = |fault: Fault| {
+        // What cannot be trusted weighs most.
+        let of = fault.code().class();
+        class = Some(class.filter(|class| *class == Class::Trust).unwrap_or(of));
+        problems.push(fault.message(Lang::En));
+    };
     let mut members = Vec::new();
     let layers: BTreeMap<Digest, u64> = release
         .images
@@ -122,7 +131,7 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     }
     let valid = problems.is_empty();
     let path = path.to_owned();
-    Ok(Inspection { schema: 1, path, size, hash, complete, valid, problems, release, images, members })
+    Ok(Inspection { schema: 1, path, size, hash, complete, valid, problems, class, release, images, members })
 }
 
 /// Reads one file to its end; its decoded size.

@@ -1,5 +1,7 @@
 //! `client init`: a fresh installation of a release.
 
+mod traces;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,17 +17,25 @@ use crate::layout::{Layout, Pointer};
 use crate::messages::Say;
 use crate::progress::{self, Outcome, Progress};
 use crate::settings::Settings;
+use traces::Traces;
 
 /// Installs the newest release (or a bundle), or takes over a running stack.
 pub async fn init(options: &InitOptions, progress: &Progress) -> Outcome {
-    match try_init(options, progress).await {
+    let traces = Traces::before(&options.root);
+    let mut outcome = match try_init(options, progress).await {
         Ok(outcome) => outcome,
         Err(fault) => {
             progress.failed(progress::Step::Failed, &fault);
             let to = options.adopt.as_ref().map(|(_, version)| version.to_string());
             ending::not_begun(&fault, None, to, progress)
         }
+    };
+    if !outcome.ok
+        && let Err(fault) = traces.remove()
+    {
+        outcome.warnings.push(fault.message(progress.lang()));
     }
+    outcome
 }
 
 async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome> {

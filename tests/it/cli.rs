@@ -209,3 +209,24 @@ fn both_binaries_tell_their_version() {
     assert_eq!(code(&fleet().arg("--help").output().unwrap()), 0);
     assert_eq!(code(&fleet().output().unwrap()), 2);
 }
+
+#[test]
+fn an_installation_that_failed_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("new/root");
+    let source = folder.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    for source in [&source, &folder.path().join("missing")] {
+        let arguments = ["init", "--project", "cutest-none", "--source", source.to_str().unwrap()];
+        let output = run_in(&root, &arguments);
+        assert_ne!(code(&output), 0, "{output:?}");
+        assert!(!folder.path().join("new").exists(), "{output:?}");
+    }
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("notes"), "mine").unwrap();
+    let output = run_in(&own, &["init", "--project", "cutest-none", "--source", source.to_str().unwrap()]);
+    assert_ne!(code(&output), 0, "{output:?}");
+    let left: Vec<_> = std::fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes"]);
+}

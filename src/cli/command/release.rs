@@ -3,6 +3,7 @@
 use crate::cli::args::ReleaseCommand;
 use crate::cli::context::Context;
 use crate::cli::{backend, view};
+use crate::exit;
 use crate::fault::Result;
 
 use super::Answer;
@@ -20,7 +21,8 @@ pub async fn run(command: ReleaseCommand, context: &Context) -> Result<Answer> {
         }
         ReleaseCommand::Inspect { file } => {
             let (inspection, view) = backend::release_inspect(&file).await?;
-            Answer::report(&inspection, view::release::inspected(&view, context.out))
+            let exit_code = inspection.class.map_or(exit::OK, exit::of_class);
+            Answer::report_with(&inspection, view::release::inspected(&view, context.out), exit_code)
         }
     }
 }

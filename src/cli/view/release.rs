@@ -56,6 +56,8 @@ pub struct InspectView {
     pub size: u64,
     /// Its hash.
     pub hash: String,
+    /// What is wrong with it.
+    pub problems: Vec<String>,
     /// Its `release.json`.
     pub release: ReleaseInfo,
 }
@@ -102,6 +104,10 @@ pub fn inspected(view: &InspectView, look: Look) -> String {
         .add(Words::Size, bytes(view.size))
         .add(Words::Hash, &view.hash);
     let mut text = facts.render(0);
+    for problem in &view.problems {
+        text.push_str(&look.line(Paint::Bad, &super::clean(problem)));
+        text.push('\n');
+    }
     if !release.images.is_empty() {
         text.push_str(&format!("\n{}\n", look.paint(Paint::Strong, &look.say(Words::Images))));
         let headings = [
@@ -182,7 +188,14 @@ mod tests {
             "images": [{"ref": "x-web:1", "id": id, "digest": id,
                         "layers": [{"diff_id": id, "digest": id, "size": 2048}]}]}))
         .unwrap();
-        let view = InspectView { schema: 1, file: "f".into(), size: 4096, hash: "sha256:bb".into(), release };
+        let view = InspectView {
+            schema: 1,
+            file: "f".into(),
+            size: 4096,
+            hash: "sha256:bb".into(),
+            problems: vec!["bad".into()],
+            release,
+        };
         let short = view.release.images[0].id.short();
         assert_eq!(
             inspected(&view, EN),
@@ -196,6 +209,7 @@ persists       data
 files          0
 size           4.0 KiB
 hash           sha256:bb
+✗ bad
 
 images
   IMAGE    LAYERS     SIZE  ID

@@ -114,3 +114,39 @@ fn what_a_killed_backup_froze_is_thawed_by_the_next_command() {
     assert_eq!(statuses.iter().filter(|status| **status == "complete").count(), 1, "{list:#}");
     assert!(!statuses.contains(&"running"), "{list:#}");
 }
+
+#[test]
+fn nobody_comes_in_before_a_client_that_is_stopping_is_gone() {
+    let crash = Crash::installed(|_| {});
+    let volume =
+        docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &crash.tiny.things("volume")[0]]);
+    let noise: Vec<u8> = (0..64 << 20).map(|_| rand::random()).collect();
+    std::fs::write(format!("{}/noise", volume.trim()), noise).unwrap();
+    let mut first = crash.tiny.spawn(&["backup", "create"]);
+    let writes = || {
+        let entries = std::fs::read_dir(crash.tiny.root.join("backups")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len()))
+            .any(|size| size > 1 << 20)
+    };
+    wait_for("a backup that is being written", writes);
+    send(&first, Signal::INT);
+    let begun = std::time::Instant::now();
+    loop {
+        let second = crash.tiny.client(&["backup", "prune"]);
+        if second.code == Some(0) {
+            break;
+        }
+        second.expect_error(30, "LOCKED");
+        assert!(begun.elapsed() < Duration::from_secs(15), "the first never ended");
+    }
+    // Its files are closed a moment before its parent is told.
+    wait_for("the first to be gone", || first.try_wait().unwrap().is_some());
+    assert_eq!(first.wait().unwrap().code(), Some(130));
+    let backups = crash.tiny.root.join("backups");
+    assert_eq!(
+        crate::support::tiny::names_in(&backups),
+        Vec::<String>::new(),
+        "nothing is left or written on"
+    );
+}

@@ -73,7 +73,7 @@ fn the_newest_version_that_is_permitted_is_taken_instead() {
         r.rebuild("app");
     });
     stack.release("1.2.0", |r| {
-        r.service("app", SICK);
+        r.rebuild("app").service("app", SICK);
     });
     assert_eq!(device.upgrade(&[]).code, 20);
     let (code, checked) = device.ask(&["check"]);
