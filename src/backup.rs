@@ -17,6 +17,7 @@ mod encode;
 mod entry;
 mod extract;
 mod incoming;
+mod inside;
 mod meta;
 mod reconcile;
 mod record;
@@ -29,6 +30,7 @@ mod write;
 
 pub use create::{BackupRequest, Origin, Part};
 pub use entry::{Entry, EntryKind, Mtime};
+pub use inside::{exchange_inside, new_content};
 pub use reconcile::Problem;
 pub use record::{Document, Kind, PartKind, PartRecord, Record, Status};
 pub use restore::{RestoreTarget, Restored, Settled, TakeTar};

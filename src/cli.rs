@@ -21,6 +21,9 @@ use clap::Parser;
 
 /// Runs `client` with the arguments of this process.
 pub fn run() -> ExitCode {
+    if let Some(code) = edge::inside() {
+        return ExitCode::from(code);
+    }
     let code = match args::Cli::try_parse() {
         Ok(cli) => edge::run(cli),
         Err(error) => edge::tell_usage(&error, std::env::args_os().any(|argument| argument == "--json")),

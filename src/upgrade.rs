@@ -33,12 +33,14 @@ mod soak;
 pub mod step;
 mod world;
 
+pub use crate::backup::exchange_inside;
 pub use api::*;
 pub use backups::{
     backup_create, backup_delete, backup_list, backup_prune, backup_restore, backup_show, backup_verify, thaw,
 };
 pub use command::{check, plan, upgrade};
 pub use doctor::doctor;
+pub use effects::volume::INSIDE;
 pub use inspect::{history, history_entry, status};
 pub use install::init;
 pub use installation::Installation;

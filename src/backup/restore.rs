@@ -285,7 +285,7 @@ fn pending_target(staged: &Staged) -> PendingTarget {
 
 /// Settles what an earlier restore left in `target` that the database knows nothing of: it never began to
 /// exchange data, or the database is a different one now.
-fn sweep(target: &Path) -> Result<()> {
+pub(super) fn sweep(target: &Path) -> Result<()> {
     for name in FolderSwap::left_overs(target)? {
         if let Some(swap) = FolderSwap::left_over(target, &name)? {
             swap.revert()?;

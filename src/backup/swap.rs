@@ -108,6 +108,11 @@ impl FolderSwap {
         self.part("new")
     }
 
+    /// Owner, mode, attributes and time of the folder that takes the new content.
+    pub fn new_root(&self) -> Result<Entry> {
+        folder_entry(&self.part("new")?).at(&self.target)
+    }
+
     /// Moves the former content out and the new in, and gives the folder the owner, mode, attributes and time
     /// of `root`; returns what of these could not be kept. Everything new must be on the disk already.
     pub fn exchange(&self, root: &Entry) -> Result<Vec<String>> {

@@ -13,8 +13,8 @@ use crate::publisher::{self, BuildRequest, Inspection, PatchBase};
 use crate::upgrade::{self, Installation};
 
 pub use crate::upgrade::{
-    backup_restore, check, doctor, history, history_entry, init, plan, rollback, rollback_plan, status, thaw,
-    upgrade,
+    INSIDE, backup_restore, check, doctor, exchange_inside, history, history_entry, init, plan, rollback,
+    rollback_plan, status, thaw, upgrade,
 };
 
 use super::args::BuildArgs;

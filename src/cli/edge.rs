@@ -39,6 +39,26 @@ pub fn run(cli: Cli) -> u8 {
     }
 }
 
+/// This program in a container beside a service, where it exchanges the content of a volume (see
+/// [`crate::upgrade::INSIDE`]); none where it was started for anything else. No command of the command line: nobody
+/// types it.
+pub fn inside() -> Option<u8> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some(backend::INSIDE) {
+        return None;
+    }
+    let (Some(folder), Some(name), None) = (arguments.next(), arguments.next(), arguments.next()) else {
+        return Some(exit::USAGE);
+    };
+    Some(match backend::exchange_inside(folder.as_ref(), &name) {
+        Ok(()) => exit::OK,
+        Err(fault) => {
+            to_stderr(&fault.to_string());
+            exit::of_fault(&fault)
+        }
+    })
+}
+
 /// A usage error (or help, or the version) as clap words it; the exit code.
 pub fn tell_usage(error: &clap::Error, wants_json: bool) -> u8 {
     if error.use_stderr() && wants_json {

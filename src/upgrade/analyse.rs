@@ -51,6 +51,9 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
     let forward = world.plan.kind == Kind::Rollback
         && world.plan.from.as_ref().is_some_and(|from| *from < world.plan.to);
     let restores_data = target.migrates_data && (world.plan.kind == Kind::Upgrade || forward);
+    if restore.is_some() || restores_data {
+        data::check_restorable(world).await?;
+    }
     if restore.is_some() {
         restart_what_holds_data(world, old.as_ref().unwrap_or(&new), &mut services);
     }

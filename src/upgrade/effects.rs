@@ -8,3 +8,4 @@ pub mod images;
 pub mod outage;
 pub mod prepare;
 pub mod swap;
+pub mod volume;

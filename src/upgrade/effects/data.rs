@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::OptionalExtension;
 
 use super::containers::{downtime_begins, grace, put_down, put_up};
+use super::volume::Volume;
 use crate::backup::{
     BackupManager, BackupRequest, Kind as BackupKind, Origin, Part, PartKind, RestoreTarget,
 };
-use crate::docker::{Container, Engine, Model, Service, State};
+use crate::docker::{Container, Engine, Model, Program, Service, State};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
@@ -26,8 +27,8 @@ use crate::upgrade::world::World;
 enum Place {
     /// On this machine's disk.
     Disk(std::path::PathBuf),
-    /// Only through the engine: a container that mounts it, and the path in there.
-    Engine { container: String, path: String },
+    /// Only through the engine: the volume, a container that mounts it, and the path in there.
+    Engine { volume: String, container: String, path: String },
 }
 
 /// What the data is looked up for.
@@ -245,9 +246,29 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     Ok(())
 }
 
+/// The program that replaces what only the engine can reach; none where it is not needed. An error where it is needed
+/// and would not run.
+fn helper_for(world: &World<'_>, data: &[Data]) -> Result<Option<Program>> {
+    let needed = data.iter().any(|data| matches!(data.place, Place::Engine { .. }));
+    needed.then(|| Program::own(&world.engine)).transpose()
+}
+
+/// Refuses a change that may have to restore data where that is not possible, before anything is stopped for it.
+pub async fn check_restorable(world: &World<'_>) -> Result<()> {
+    let path = world.work_file(OLD_MODEL)?;
+    if !path.is_file() {
+        return Ok(());
+    }
+    let containers = world.engine.containers(world.project()).await?;
+    let data = all_data(world, &Model::from_file(&path)?, &containers, Purpose::Restore).await?;
+    helper_for(world, &data).map(drop)
+}
+
 /// Restores every part of the backup that the stack has a place for; gives back warnings.
 async fn unpack(world: &World<'_>, id: &str, data: Vec<Data>) -> Result<Vec<String>> {
     let manager = BackupManager::new(world.installation.store.clone(), world.layout().backups());
+    let program = helper_for(world, &data)?;
+    let project = world.project().to_owned();
     let (engine, progress, id) = (world.engine.clone(), world.progress.clone(), id.to_owned());
     let runtime = tokio::runtime::Handle::current();
     let work = tokio::task::spawn_blocking(move || {
@@ -255,12 +276,12 @@ async fn unpack(world: &World<'_>, id: &str, data: Vec<Data>) -> Result<Vec<Stri
             let found = data.iter().find(|data| data.kind == *kind)?;
             Some(match &found.place {
                 Place::Disk(path) => RestoreTarget::Disk(path.clone()),
-                Place::Engine { container, path } => {
-                    let (engine, runtime) = (engine.clone(), runtime.clone());
-                    let (container, path) = (container.clone(), path.clone());
-                    // Some engines refuse links that lead out of the folder a stream is put into.
-                    let take = move |tar| runtime.block_on(engine.put_archive(&container, "/", tar));
-                    RestoreTarget::Tar { top: path.into(), take: Box::new(take) }
+                Place::Engine { volume, container, .. } => {
+                    let (engine, runtime, program) = (engine.clone(), runtime.clone(), program.clone()?);
+                    let volume = Volume::new(&project, container.clone(), volume.clone());
+                    let top = volume.top();
+                    let take = move |tar| runtime.block_on(volume.replace(&engine, &program, tar));
+                    RestoreTarget::Tar { top, take: Box::new(take) }
                 }
             })
         };
@@ -314,7 +335,8 @@ async fn all_data(
             Some(folder) => Some(Place::Disk(folder)),
             None => uses.iter().find_map(|(service, path)| {
                 let container = containers.iter().find(|container| container.service == *service)?;
-                Some(Place::Engine { container: container.id.clone(), path: path.clone() })
+                let (container, path) = (container.id.clone(), path.clone());
+                Some(Place::Engine { volume: name.clone(), container, path })
             }),
         };
         let place = place.ok_or_else(|| {
@@ -354,7 +376,7 @@ fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<It
 async fn part(world: &World<'_>, data: &Data) -> Result<Part> {
     let origin = match &data.place {
         Place::Disk(path) => Origin::Disk(path.clone()),
-        Place::Engine { container, path } => {
+        Place::Engine { container, path, .. } => {
             Origin::Tar(Box::new(world.engine.archive(container, path).await?))
         }
     };
