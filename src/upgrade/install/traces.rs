@@ -8,6 +8,9 @@ use crate::fault::{Fault, Result};
 use crate::layout::Layout;
 use crate::state::StateLock;
 
+/// The file that keeps two writers of backups apart.
+const LOCK: &str = ".lock";
+
 /// What was missing before.
 pub struct Traces {
     layout: Layout,
@@ -24,8 +27,14 @@ impl Traces {
             |paths: Vec<PathBuf>| paths.into_iter().filter(|path| fs::symlink_metadata(path).is_err());
         let database = layout.state_db();
         let beside = |end: &str| PathBuf::from(format!("{}{end}", database.display()));
-        let files =
-            vec![layout.settings(), layout.state_lock(), beside("-wal"), beside("-shm"), database.clone()];
+        let files = vec![
+            layout.settings(),
+            layout.state_lock(),
+            layout.backups().join(LOCK),
+            beside("-wal"),
+            beside("-shm"),
+            database.clone(),
+        ];
         let mut folders =
             vec![layout.all_work(), layout.releases(), layout.shared(), layout.bundles(), layout.backups()];
         folders.extend(root.ancestors().map(Path::to_owned));
@@ -37,8 +46,8 @@ impl Traces {
         let layout = &self.layout;
         let holds =
             [layout.releases(), layout.shared(), layout.bundles(), layout.backups(), layout.all_work()];
-        let used =
-            holds.iter().any(|folder| fs::read_dir(folder).is_ok_and(|mut items| items.next().is_some()));
+        let inside = |item: std::io::Result<fs::DirEntry>| item.is_ok_and(|item| item.file_name() != LOCK);
+        let used = holds.iter().any(|folder| fs::read_dir(folder).is_ok_and(|mut items| items.any(inside)));
         if used || layout.current().is_symlink() || !layout.root().is_dir() {
             return Ok(());
         }

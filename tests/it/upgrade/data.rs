@@ -175,3 +175,75 @@ fn rolling_back_a_declared_migration_restores_the_data_unless_it_is_to_be_kept()
     assert_eq!(ended.code, 0, "{ended:#?}");
     assert_eq!(device.sh("db", "cat /rows/a"), "two");
 }
+
+/// A database whose volume has driver options: it is reached through the engine alone.
+fn with_options() -> (Stack, Device, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stack = Stack::new();
+    let path = folder.path().display();
+    stack.release("1.0.0", |r| {
+        r.service("db", &format!("{IDLE}\nvolumes: ['rows:/rows']")).sections(&format!(
+            "volumes: {{rows: {{driver: local, driver_opts: {{type: none, o: bind, device: '{path}'}}}}}}"
+        ));
+    });
+    let device = Device::init(&stack);
+    (stack, device, folder)
+}
+
+fn helpers(stack: &Stack) -> String {
+    let name = format!("name=compose-upgrade-restore-{}", stack.project());
+    crate::support::stack::docker(&["ps", "-aq", "--filter", &name])
+}
+
+#[test]
+fn a_volume_that_only_the_engine_reaches_holds_what_the_backup_holds_and_nothing_else() {
+    let (stack, device, folder) = with_options();
+    let fill = "cd /rows; echo one > a; mkdir -p deep/empty; chmod 1750 deep/empty; chmod 4755 a; \
+        chown 70:71 a deep .; chmod 750 .; ln -s a link; ln -s ../../etc/x beyond; ln a hard";
+    device.sh("db", fill);
+    let before = device.sh("db", TELL);
+    let (_, made) = device.ask(&["backup", "create"]);
+    device.sh(
+        "db",
+        "cd /rows; echo two > a; chmod 600 a; rm -r deep link; touch new .hidden; mkdir more; chmod 777 .",
+    );
+    let spoilt = device.sh("db", TELL);
+    let ended = device.run(&["backup", "restore", made["id"].as_str().unwrap(), "--yes"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(device.sh("db", TELL), before);
+    assert_eq!(helpers(&stack), "");
+    let ended = device.run(&["backup", "restore", ended.outcome["backup_id"].as_str().unwrap(), "--yes"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(device.sh("db", TELL), spoilt);
+    drop(folder);
+}
+
+#[test]
+fn killed_anywhere_in_it_the_next_run_ends_with_one_or_the_other() {
+    let (stack, device, folder) = with_options();
+    device.sh("db", "cd /rows; echo one > a; mkdir deep; touch deep/b");
+    let before = device.sh("db", TELL);
+    let (_, made) = device.ask(&["backup", "create"]);
+    let spoil = "cd /rows; echo two > a; rm -rf deep; touch new";
+    for wait_ms in [0, 150, 300, 450, 600, 900] {
+        device.sh("db", spoil);
+        let spoilt = device.sh("db", TELL);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_client"));
+        command.env("CLIENT_ROOT", device.path("")).stdout(std::process::Stdio::null());
+        command.args(["backup", "restore", made["id"].as_str().unwrap(), "--yes", "--progress", "none"]);
+        let mut child = command.spawn().unwrap();
+        crate::support::tiny::wait_for("the helper", || {
+            !helpers(&stack).is_empty() || child.try_wait().unwrap().is_some()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(wait_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let ended = device.upgrade(&[]);
+        assert!(matches!(ended.code, 0 | 20), "{ended:#?}");
+        let now = device.sh("db", TELL);
+        assert!(now == before || now == spoilt, "after {wait_ms} ms: {now}");
+        assert_eq!(device.status()["state"], "idle");
+    }
+    assert_eq!(helpers(&stack), "");
+    drop(folder);
+}
