@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::cli::{bare_installation, client};
+use crate::support::stack::{Device, IDLE, Stack};
 
 /// A `client` whose stdin and stderr are a terminal.
 struct Session {
@@ -53,6 +54,9 @@ impl Session {
     }
 
     fn end(mut self) -> i32 {
+        // A terminal that nobody reads would fill up and hold the client.
+        let mut rest = Vec::new();
+        let _ended = self.screen.read_to_end(&mut rest);
         self.child.wait().unwrap().code().unwrap()
     }
 }
@@ -60,9 +64,8 @@ impl Session {
 #[test]
 fn a_no_is_a_no() {
     let root = bare_installation();
-    let mut session = Session::start(root.path(), &["rollback", "--to", "1.0.0", "--restore-data"]);
-    session.wait_for("what was written since is lost");
-    session.wait_for("Roll back now? [y/N]");
+    let mut session = Session::start(root.path(), &["backup", "delete", "x"]);
+    session.wait_for("Delete backup x for good? [y/N]");
     session.answer("n\n");
     session.wait_for("CONSENT_MISSING");
     assert_eq!(session.end(), 11);
@@ -71,8 +74,8 @@ fn a_no_is_a_no() {
 #[test]
 fn a_yes_goes_on() {
     let root = bare_installation();
-    let mut session = Session::start(root.path(), &["--lang", "zh-CN", "rollback"]);
-    session.wait_for("现在回滚吗？ [y/N]");
+    let mut session = Session::start(root.path(), &["--lang", "zh-CN", "backup", "delete", "x"]);
+    session.wait_for("永久删除备份 x 吗？ [y/N]");
     session.answer("y\n");
     session.wait_for("×");
     assert!(!session.seen.contains("CONSENT_MISSING"), "{}", session.seen);
@@ -80,10 +83,32 @@ fn a_yes_goes_on() {
 }
 
 #[test]
+fn a_rollback_shows_its_plan_and_asks() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE);
+    });
+    let device = Device::init(&stack);
+    stack.release("1.1.0", |r| {
+        r.rebuild("app");
+    });
+    assert_eq!(device.upgrade(&[]).code, 0);
+    for (answer, code, version) in [("n\n", 11, "1.1.0"), ("y\n", 0, "1.0.0")] {
+        let mut session = Session::start(&device.path(""), &["rollback"]);
+        session.wait_for("roll back: 1.1.0 → 1.0.0");
+        session.wait_for("left as it is");
+        session.wait_for("Roll back now? [y/N]");
+        session.answer(answer);
+        assert_eq!(session.end(), code);
+        assert_eq!(device.version("current"), version);
+    }
+}
+
+#[test]
 fn ctrl_c_and_terminate_stop_it_safely() {
     for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM")] {
         let root = bare_installation();
-        let mut session = Session::start(root.path(), &["rollback"]);
+        let mut session = Session::start(root.path(), &["backup", "delete", "x"]);
         session.wait_for("[y/N]");
         session.signal(signal);
         session.wait_for(&format!("{name}: stopping at a safe point"));

@@ -312,4 +312,8 @@ fn inspection_says_what_is_wrong() {
     assert!(found.problems[0].contains("stack/web/index.html"));
     fs::write(path.with_extension("bundle.index.json"), r#"{"schema":1,"members":[]}"#).unwrap();
     assert!(inspect(&path).unwrap().problems[1].contains("index"));
+    let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
+    let told = client.args(["release", "inspect"]).arg(&path).output().unwrap();
+    assert_eq!(told.status.code(), Some(40), "{told:?}");
+    assert!(String::from_utf8_lossy(&told.stdout).contains("stack/web/index.html"), "{told:?}");
 }
