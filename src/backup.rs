@@ -20,6 +20,7 @@ mod incoming;
 mod meta;
 mod reconcile;
 mod record;
+mod recover;
 mod restore;
 mod scan;
 mod swap;
@@ -31,6 +32,7 @@ pub use create::{BackupRequest, Origin, Part};
 pub use entry::{Entry, EntryKind, Mtime};
 pub use reconcile::Problem;
 pub use record::{Document, Kind, PartKind, PartRecord, Record, Status};
+pub use recover::Recovered;
 pub use restore::{RestoreTarget, Restored, Settled, TakeTar};
 pub use scan::PartTar;
 

@@ -23,6 +23,7 @@ pub mod journal;
 pub mod plan;
 pub mod pointers;
 mod preview;
+pub mod rebuild;
 pub mod releases;
 mod repair;
 mod resolve;

@@ -42,6 +42,7 @@ pub async fn status(installation: &Installation) -> Result<Status> {
         quarantined: resolve::quarantine_list(installation)?,
         services,
         last_upgrade: last,
+        warnings: Vec::new(),
     })
 }
 

@@ -320,7 +320,7 @@ fn permitted(
 fn quarantined(installation: &Installation, version: &Version) -> Result<Option<(String, String)>> {
     let version = version.to_string();
     installation.store.with(|db| {
-        db.query_row("SELECT manifest_hash, reason FROM quarantine WHERE version = ?1", [version], |row| {
+        db.query_row("SELECT manifest_hash, reason FROM quarantine WHERE version = ?1", [&version], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()
@@ -338,7 +338,7 @@ pub fn quarantine(
     installation.store.with(|db| {
         db.execute(
             "INSERT OR REPLACE INTO quarantine (version, manifest_hash, reason, at) VALUES (?1, ?2, ?3, ?4)",
-            [version, hash, why.to_owned(), journal::now()],
+            [version.as_str(), &hash, why, &journal::now()],
         )
         .map(drop)
     })
