@@ -12,6 +12,7 @@ mod docker_engine;
 mod docker_health;
 mod docker_images;
 mod layering;
+mod lost_state;
 mod support;
 mod transfer;
 mod upgrade;
