@@ -17,6 +17,7 @@
 //!     -> {state, layout, settings} -> durable -> {clock, fault, messages}
 //! ```
 
+pub mod agent;
 pub mod backup;
 pub mod cli;
 pub mod clock;

@@ -26,6 +26,7 @@ mod preview;
 pub mod rebuild;
 pub mod releases;
 mod repair;
+pub mod report;
 mod resolve;
 mod rollback;
 pub mod runner;

@@ -140,6 +140,9 @@ codes! {
     SourceRefused "SOURCE_REFUSED" Failed
         "the source refused {object}" "Check the address and the credentials in client.toml."
         "更新源拒绝了 {object}" "请检查 client.toml 中的地址和凭据。";
+    ReportFailed "REPORT_FAILED" Failed
+        "a report could not be delivered to {object}" "Check report.url and the network; it is kept and delivered by a later command."
+        "无法将报告发送到 {object}" "请检查 report.url 和网络；报告已保留，会由之后的命令发送。";
     DownloadFailed "DOWNLOAD_FAILED" Failed
         "the download of {object} did not finish" "Run the command again; it continues where it stopped."
         "{object} 下载未完成" "请重新运行，会从中断处继续下载。";

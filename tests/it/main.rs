@@ -13,6 +13,7 @@ mod docker_health;
 mod docker_images;
 mod layering;
 mod lost_state;
+mod report;
 mod support;
 mod transfer;
 mod upgrade;
