@@ -11,6 +11,7 @@ mod docker_containers;
 mod docker_engine;
 mod docker_health;
 mod docker_images;
+mod frozen;
 mod layering;
 mod lost_state;
 mod report;
