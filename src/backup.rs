@@ -21,6 +21,7 @@ mod inside;
 mod meta;
 mod reconcile;
 mod record;
+mod recover;
 mod restore;
 mod scan;
 mod swap;
@@ -33,6 +34,7 @@ pub use entry::{Entry, EntryKind, Mtime};
 pub use inside::{exchange_inside, new_content};
 pub use reconcile::Problem;
 pub use record::{Document, Kind, PartKind, PartRecord, Record, Status};
+pub use recover::Recovered;
 pub use restore::{RestoreTarget, Restored, Settled, TakeTar};
 pub use scan::PartTar;
 

@@ -14,13 +14,15 @@
 //!
 //! ```text
 //! cli -> agent -> upgrade -> publisher -> {docker, transfer, backup} -> {release, progress}
-//!     -> {state, layout, settings} -> {clock, fault, messages}
+//!     -> {state, layout, settings} -> durable -> {clock, fault, messages}
 //! ```
 
+pub mod agent;
 pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod docker;
+pub mod durable;
 pub mod exit;
 pub mod fault;
 pub mod layout;

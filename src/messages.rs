@@ -74,6 +74,11 @@ pub enum Say {
     SoakPassed { version: String },
     EngineAway { text: String },
     EngineBack { version: String },
+    StateRebuilt { cause: String, kept: String },
+    StateHistoryLost,
+    StateReleaseUnreadable { folder: String },
+    StateBundleUnknown { version: String },
+    StateBackupUnreadable { file: String },
     Warning { text: String },
 }
 
@@ -162,6 +167,23 @@ impl Say {
             SoakPassed { version } => format!("{version} has passed its probation"),
             EngineAway { text } => format!("waiting for the engine to come back: {text}"),
             EngineBack { version } => format!("the engine is back (version {version})"),
+            StateRebuilt { cause, kept } if kept.is_empty() => {
+                format!("the state database was lost ({cause}) and was rebuilt from what is there")
+            }
+            StateRebuilt { cause, kept } => format!(
+                "the state database was damaged ({cause}) and was rebuilt from what is there; the damaged one is {kept}"
+            ),
+            StateHistoryLost => {
+                "the history and the list of versions in quarantine are lost with the former state database"
+                    .into()
+            }
+            StateReleaseUnreadable { folder } => format!("{folder} does not say which release it is"),
+            StateBundleUnknown { version } => {
+                format!(
+                    "the bundle {version} came from was not found; its images can only come from the engine"
+                )
+            }
+            StateBackupUnreadable { file } => format!("the backup {file} cannot be read and has no record"),
             Warning { text } => text.clone(),
         }
     }
@@ -232,6 +254,18 @@ impl Say {
             SoakPassed { version } => format!("{version} 已通过观察期"),
             EngineAway { text } => format!("正在等待 Docker Engine 恢复：{text}"),
             EngineBack { version } => format!("Docker Engine 已恢复（版本 {version}）"),
+            StateRebuilt { cause, kept } if kept.is_empty() => {
+                format!("状态数据库丢失（{cause}），已根据现有内容重建")
+            }
+            StateRebuilt { cause, kept } => {
+                format!("状态数据库已损坏（{cause}），已根据现有内容重建；损坏的文件保留为 {kept}")
+            }
+            StateHistoryLost => "历史记录和隔离版本列表已随原状态数据库丢失".into(),
+            StateReleaseUnreadable { folder } => format!("无法识别 {folder} 是哪个版本"),
+            StateBundleUnknown { version } => {
+                format!("找不到 {version} 的安装包；其镜像只能来自引擎")
+            }
+            StateBackupUnreadable { file } => format!("备份 {file} 无法读取，没有记录"),
             Warning { text } => text.clone(),
         }
     }

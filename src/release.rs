@@ -5,7 +5,6 @@ pub mod bundle;
 pub mod compose_files;
 pub mod digest;
 pub mod dockersave;
-pub(crate) mod durable;
 pub mod info;
 pub mod legacy;
 pub mod manifest;

@@ -1,6 +1,6 @@
 //! `client.toml`: what the operator of an installation can set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub keep: KeepSettings,
     /// Downloads.
     pub download: DownloadSettings,
+    /// Reports.
+    pub report: ReportSettings,
 }
 
 /// `[backup]`.
@@ -73,6 +75,24 @@ impl Default for DownloadSettings {
     }
 }
 
+/// `[report]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReportSettings {
+    /// Where the outcome of every change goes, as JSON by POST; empty: nowhere.
+    pub url: String,
+    /// A file whose text is sent as bearer token; relative to the install root.
+    pub token_file: Option<PathBuf>,
+    /// Seconds one delivery may take.
+    pub timeout_s: u64,
+}
+
+impl Default for ReportSettings {
+    fn default() -> Self {
+        Self { url: String::new(), token_file: None, timeout_s: 10 }
+    }
+}
+
 impl Settings {
     /// Reads the file at `path`.
     pub fn load(path: &Path) -> Result<Self> {
@@ -84,6 +104,12 @@ impl Settings {
         }
         if settings.download.attempts == 0 {
             return Err(Fault::new(Code::ConfigInvalid, path.display(), "download.attempts is at least 1"));
+        }
+        let web = |url: url::Url| matches!(url.scheme(), "http" | "https");
+        if !settings.report.url.is_empty() && !settings.report.url.parse().is_ok_and(web) {
+            // It may hold credentials, so it is not repeated.
+            let cause = "report.url is no http:// or https:// address";
+            return Err(Fault::new(Code::ConfigInvalid, path.display(), cause));
         }
         Ok(settings)
     }

@@ -101,6 +101,30 @@ pub fn scan(
     Ok(Scanned { document, entries, bytes, size })
 }
 
+/// What the archive at `path` says of itself, and the hash of the file. Nothing of it is proven yet: see [`scan`].
+pub fn survey(path: &Path, cancel: &AtomicBool) -> Result<(Document, Digest)> {
+    let corrupt = |error: io::Error| Fault::new(Code::BackupCorrupt, path.display(), error);
+    let mut reader = TarReader::new(buffered(GzDecoder::new(Hashing::new(open(path)?))));
+    let document = loop {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Fault::new(Code::Interrupted, path.display(), ""));
+        }
+        match reader.advance().map_err(corrupt)? {
+            None => return Err(corrupt(super::decode::invalid(format!("{DOCUMENT} is missing")))),
+            Some(entry) if entry.path == Path::new(DOCUMENT) => {
+                break read_document(&entry, &mut reader).map_err(corrupt)?;
+            }
+            Some(_) => {}
+        }
+    };
+    let mut gzip = reader.into_inner();
+    io::copy(&mut gzip, &mut io::sink()).map_err(corrupt)?;
+    let mut file = gzip.into_inner().into_inner();
+    io::copy(&mut file, &mut io::sink()).map_err(corrupt)?;
+    let (_, hash, _) = file.finish();
+    Ok((document, hash))
+}
+
 /// Headers are read in small pieces, and each read of the decoder has a price.
 fn buffered<R: Read>(decoder: GzDecoder<R>) -> BufReader<GzDecoder<R>> {
     BufReader::with_capacity(super::write::CHUNK, decoder)

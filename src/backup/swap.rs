@@ -28,6 +28,7 @@ use rustix::io::Errno;
 
 use super::entry::{Entry, EntryKind};
 use super::meta::{self, Node};
+use crate::durable;
 use crate::fault::{IoContext, Result};
 
 /// How the name of every staging folder and file begins.
@@ -295,8 +296,7 @@ impl FileSwap {
     }
 
     fn sync(&self) -> Result<()> {
-        let folder = self.target.parent().unwrap_or(Path::new("/"));
-        fs::File::open(folder).and_then(|open| open.sync_all()).at(folder)
+        durable::sync_parent(&self.target)
     }
 }
 

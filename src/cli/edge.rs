@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::agent;
 use crate::exit;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Lang;
@@ -20,15 +21,18 @@ use super::{backend, report, view};
 
 /// How long work that cannot be cancelled (a file being written) may take to end after the command ended.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a command that has told its result may still deliver reports.
+const REPORTING: Duration = Duration::from_secs(3);
 
 /// Runs the command; the exit code.
 pub fn run(cli: Cli) -> u8 {
     super::log::start(&cli.global);
     let context = Context::new(&cli.global);
     let is_change = is_change(&cli.command);
+    let reports = is_change || matches!(cli.command, Command::Backup(_));
     let answer = answer(cli.command, &context);
     context.clear_progress();
-    match answer {
+    let exit_code = match answer {
         Ok(Answer::Change(outcome)) => tell_change(&outcome, &context),
         Ok(Answer::Report { document, text, exit_code }) => {
             tell_report(&document, &text, exit_code, &context)
@@ -36,6 +40,28 @@ pub fn run(cli: Cli) -> u8 {
         Ok(Answer::Raw(bytes)) => or_fault(print(&bytes), exit::OK, &context),
         Err(fault) if is_change => tell_change(&refused(&fault, context.out.lang), &context),
         Err(fault) => tell_fault(&fault, &context),
+    };
+    if reports {
+        report_changes(&context);
+    }
+    exit_code
+}
+
+/// Delivers what waits to be reported. The result is told already, and nothing here changes it.
+fn report_changes(context: &Context) {
+    let Ok(installation) = context.installation() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let delivered = match runtime {
+        Ok(runtime) => {
+            let delivered = runtime.block_on(agent::report::deliver(&installation, REPORTING));
+            // A name that is still being looked up holds nobody up.
+            runtime.shutdown_background();
+            delivered
+        }
+        Err(error) => Err(Fault::from_error(Code::Io, "the runtime", error)),
+    };
+    if let Err(fault) = delivered {
+        tracing::warn!(%fault, "reports wait for the next command");
     }
 }
 

@@ -7,13 +7,13 @@ mod publish;
 mod service;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 pub use self::changes::{network_changes, volume_changes};
 pub use self::service::{Service, ServiceMount, SingleReason};
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 
 /// The resolved stack.
@@ -55,16 +55,9 @@ impl Model {
     /// Writes it as JSON, wholly or not at all. Only the owner may read it: it holds resolved variables, often
     /// passwords.
     pub fn to_file(&self, path: &Path) -> Result<()> {
-        use std::os::unix::fs::OpenOptionsExt;
         let next = path.with_extension("json.next");
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&next).at(&next)?;
-        let json = format!("{:#}\n", self.document);
-        file.write_all(json.as_bytes()).at(&next)?;
-        file.sync_all().at(&next)?;
-        std::fs::rename(&next, path).at(path)?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).at(folder)
+        durable::write_private(&next, format!("{:#}\n", self.document).as_bytes())?;
+        durable::rename(&next, path)
     }
 
     /// The document itself.

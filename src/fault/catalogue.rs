@@ -92,6 +92,9 @@ codes! {
     StateInvalid "STATE_INVALID" Failed
         "the state database {object} cannot be read" "Run 'client doctor'; it says how to mend it."
         "无法读取状态数据库 {object}" "请运行 'client doctor'，它会说明修复方法。";
+    StateDamaged "STATE_DAMAGED" Failed
+        "the state database {object} is damaged" "Run the command again: the next run keeps the damaged file aside and rebuilds the state from what is there."
+        "状态数据库 {object} 已损坏" "请再次运行该命令：下次运行会保留损坏的文件，并根据现有内容重建状态。";
     JournalIllegal "JOURNAL_ILLEGAL" Failed
         "the journal of {object} has an entry that cannot follow the one before it" "Run 'client doctor' and send its output to the vendor."
         "{object} 的日志中有一条不合顺序的记录" "请运行 'client doctor' 并把输出发给供应商。";
@@ -137,6 +140,9 @@ codes! {
     SourceRefused "SOURCE_REFUSED" Failed
         "the source refused {object}" "Check the address and the credentials in client.toml."
         "更新源拒绝了 {object}" "请检查 client.toml 中的地址和凭据。";
+    ReportFailed "REPORT_FAILED" Failed
+        "a report could not be delivered to {object}" "Check report.url and the network; it is kept and delivered by a later command."
+        "无法将报告发送到 {object}" "请检查 report.url 和网络；报告已保留，会由之后的命令发送。";
     DownloadFailed "DOWNLOAD_FAILED" Failed
         "the download of {object} did not finish" "Run the command again; it continues where it stopped."
         "{object} 下载未完成" "请重新运行，会从中断处继续下载。";

@@ -17,6 +17,9 @@ pub enum Look {
     Edited { name: &'static str, version: String, paths: String },
     NothingUnfinished,
     Unfinished { id: String, state: &'static str },
+    Reserve,
+    ReserveMissing { path: String },
+    StateRebuilt,
     BackupsAgree,
     BackupProblem { what: String },
     ImagesThere { name: &'static str },
@@ -49,6 +52,12 @@ impl Look {
             NothingUnfinished => "no change is unfinished".into(),
             Unfinished { id, state } if zh => format!("变更 {id} 未完成（{state}）"),
             Unfinished { id, state } => format!("the change {id} is unfinished ({state})"),
+            Reserve if zh => "已为回滚预留磁盘空间".into(),
+            Reserve => "room is kept aside for the undo".into(),
+            ReserveMissing { path } if zh => format!("没有为回滚预留的磁盘空间（{path}）"),
+            ReserveMissing { path } => format!("no room is kept aside for the undo ({path})"),
+            StateRebuilt if zh => "状态数据库已重建，尚未核对应用".into(),
+            StateRebuilt => "state.db was rebuilt, and the stack has not been looked at since".into(),
             BackupsAgree if zh => "备份记录与文件一致".into(),
             BackupsAgree => "backup records and files agree".into(),
             BackupProblem { what } if zh => format!("备份记录与文件不一致：{what}"),
@@ -79,6 +88,11 @@ impl Look {
             Unfinished { .. } => {
                 ["Run 'client upgrade': it finishes or undoes it.", "请运行 'client upgrade' 继续或撤销。"]
             }
+            ReserveMissing { .. } => [
+                "Free space; the next command that changes something makes it.",
+                "请释放空间；下一个执行更改的命令会创建它。",
+            ],
+            StateRebuilt => ["Run 'client upgrade'.", "请运行 'client upgrade'。"],
             BackupProblem { .. } => ["Run 'client backup prune'.", "请运行 'client backup prune'。"],
             ImagesMissing { .. } => [
                 "Run 'client upgrade --force-full' while the source can be reached.",

@@ -11,10 +11,11 @@ use super::document::{self, PatchEntry};
 use super::patch::{self, PatchBase};
 use super::settings::{RELEASE_TOML, ReleaseToml};
 use super::{ImageSaver, StackReader, images, stack};
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::bundle::{BundleSummary, pack};
 use crate::release::operations::Operations;
-use crate::release::{Digest, ReleaseInfo, Version, durable};
+use crate::release::{Digest, ReleaseInfo, Version};
 
 /// What to build.
 #[derive(Debug, Clone)]

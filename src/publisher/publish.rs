@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::document;
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::info::is_safe_relative;
-use crate::release::{Digest, Version, durable};
+use crate::release::{Digest, Version};
 
 /// The folder with one manifest per version.
 const MANIFESTS: &str = "manifest";

@@ -136,7 +136,7 @@ impl ReleaseToml {
         HealthPolicy {
             timeout_ms,
             stability_ms: self.health.stability_ms.unwrap_or(default.stability_ms),
-            soak_ms: self.health.soak_ms.unwrap_or(default.soak_ms),
+            soak_ms: self.health.soak_ms,
             probes: self.health.probes.iter().map(probe).collect(),
         }
     }

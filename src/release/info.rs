@@ -101,19 +101,28 @@ pub struct HealthPolicy {
     pub timeout_ms: u64,
     /// A service without a healthcheck must run this many milliseconds without ending or restarting.
     pub stability_ms: u64,
-    /// How long a release is on probation after its commit, in milliseconds; 0: not at all.
-    pub soak_ms: u64,
+    /// How long the release is on probation after its commit, in milliseconds; 0: not at all; [`SOAK`] where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak_ms: Option<u64>,
     /// Checks from outside the containers.
     pub probes: Vec<Probe>,
 }
 
 impl Default for HealthPolicy {
     fn default() -> Self {
-        Self { timeout_ms: 30_000, stability_ms: 10_000, soak_ms: 600_000, probes: Vec::new() }
+        Self { timeout_ms: 30_000, stability_ms: 10_000, soak_ms: None, probes: Vec::new() }
     }
 }
 
+/// The probation of a release that does not say how long it is to be.
+pub const SOAK: Duration = Duration::from_secs(600);
+
 impl HealthPolicy {
+    /// How long the release is on probation after its commit.
+    pub fn soak(&self) -> Duration {
+        self.soak_ms.map_or(SOAK, Duration::from_millis)
+    }
+
     /// `timeout_ms` as a duration.
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)

@@ -13,7 +13,8 @@ use super::bundle::{EntryKind, STACK, link_stays_inside};
 use super::info::FileInfo;
 use super::operations::Operations;
 use super::tree::OWN_RELEASE_JSON;
-use super::{Bundle, ReleaseInfo, durable};
+use super::{Bundle, ReleaseInfo};
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 
 /// Unpacks the stack folder of `bundle` into `staging`, which must not exist or be empty, and makes it

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::Digest;
 use crate::release::digest::Hasher;
@@ -135,8 +136,7 @@ impl Part {
             return Err(Fault::new(Code::HashMismatch, name, detail));
         }
         self.file.sync_all().at(&self.path)?;
-        fs::rename(&self.path, destination).at(destination)?;
-        sync_folder_of(destination)?;
+        durable::rename(&self.path, destination)?;
         Ok((digest, length))
     }
 
@@ -150,15 +150,6 @@ impl Part {
 pub(super) fn wrong_size(name: &str, origin: &str, promised: u64, found: u64) -> Fault {
     let detail = format!("{origin} gave {found} bytes instead of {promised}");
     Fault::new(Code::SizeMismatch, name, detail)
-}
-
-/// Makes a rename in the folder of `path` durable.
-pub(super) fn sync_folder_of(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder).and_then(|folder| folder.sync_all()).at(folder)
 }
 
 /// The digest and length of a finished file that keeps the promise. One that breaks it is removed. One that no

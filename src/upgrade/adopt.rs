@@ -13,7 +13,7 @@ use super::install::write_settings;
 use super::installation::Installation;
 use super::journal::{self, ChangeState, Journal};
 use super::plan::{Kind, Plan};
-use super::{pointers, releases};
+use super::{pointers, releases, report};
 use crate::docker::{Container, Model, ServiceMount};
 use crate::exit;
 use crate::fault::{Code, Fault, IoContext, Result};
@@ -179,9 +179,7 @@ fn record(
         }
         Ok(())
     })?;
-    let told = serde_json::to_string(outcome).expect("an outcome is always valid JSON");
-    journal.set_outcome(&outcome.upgrade_id, &told)?;
-    journal.set_state(&outcome.upgrade_id, ChangeState::Completed)
+    report::conclude(&journal, installation, &outcome.upgrade_id, outcome, ChangeState::Completed)
 }
 
 fn outcome(plan: &Plan, started: Instant) -> Outcome {

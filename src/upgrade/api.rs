@@ -225,6 +225,9 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// The last change's result.
     pub last_upgrade: Option<Outcome>,
+    /// What a person should know (a state database that was rebuilt); until a command that changes something told it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A change in `history`.

@@ -9,7 +9,7 @@ use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
-use super::{analyse, pointers};
+use super::{analyse, pointers, rebuild};
 use crate::backup::{BackupManager, Entry, Kind as BackupKind, Record};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
@@ -48,6 +48,7 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
 
 /// All backups, oldest first.
 pub fn backup_list(installation: &Installation) -> Result<Vec<Record>> {
+    rebuild::recover_backups(installation)?;
     manager(installation).list()
 }
 
@@ -81,7 +82,8 @@ pub async fn backup_restore(installation: &Installation, id: &str, progress: &Pr
     })
     .await?;
     let plan = restore_plan(&current(installation)?);
-    Ok(change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome)
+    let outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
+    Ok(rebuild::tell(installation, outcome, progress))
 }
 
 /// Deletes a backup.
@@ -126,6 +128,7 @@ async fn blocking<T: Send + 'static>(
     installation: &Installation,
     work: impl FnOnce(&BackupManager) -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    rebuild::recover_backups(installation)?;
     let manager = Arc::new(manager(installation));
     let done = tokio::task::spawn_blocking(move || work(&manager));
     done.await.map_err(|error| Fault::from_error(Code::BackupFailed, "backup", error))?

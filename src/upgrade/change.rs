@@ -96,6 +96,7 @@ pub async fn finish(
 ) -> Result<Option<Ended>> {
     let journal = Journal::new(installation.store.clone());
     data::thaw(installation, &tools.engine).await?;
+    super::rebuild::rebuild_from_engine(installation, &tools.engine).await?;
     // A backup whose process was killed is not running any more.
     BackupManager::new(installation.store.clone(), installation.layout.backups()).reconcile()?;
     let Some(change) = journal.unfinished()? else {

@@ -6,6 +6,7 @@ use super::ending::{self, Ended};
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
+use super::rebuild;
 use super::repair;
 use super::resolve::{self, Offer};
 use super::soak;
@@ -75,7 +76,7 @@ pub async fn plan(
 
 /// The main job. Finishes an interrupted change first.
 pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, progress: &Progress) -> Outcome {
-    match try_upgrade(installation, options, progress).await {
+    let outcome = match try_upgrade(installation, options, progress).await {
         Ok(outcome) => outcome,
         Err(fault) => {
             progress.failed(progress::Step::Failed, &fault);
@@ -84,7 +85,8 @@ pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, prog
             let to = options.target.as_ref().map(ToString::to_string);
             ending::not_begun(&fault, from, to, progress)
         }
-    }
+    };
+    rebuild::tell(installation, outcome, progress)
 }
 
 async fn try_upgrade(

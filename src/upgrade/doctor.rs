@@ -7,7 +7,7 @@ use super::change::Tools;
 use super::installation::Installation;
 use super::journal::Journal;
 use super::rollback::bundle_of;
-use super::{pointers, releases};
+use super::{pointers, rebuild, releases};
 use crate::backup::{BackupManager, Problem};
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
@@ -16,6 +16,7 @@ use crate::messages::doctor::Look;
 use crate::progress::Progress;
 use crate::release::manifest::{MAX_BYTES, Manifest};
 use crate::release::tree::verify_release;
+use crate::state::reserve;
 use crate::transfer::{Fetcher, Source};
 
 /// Below this, an upgrade is likely to fail for want of room.
@@ -43,6 +44,7 @@ pub async fn doctor(root: &Path, progress: &Progress) -> Vec<Finding> {
     };
     report.good("installation", Look::Installation { project: installation.settings.project.clone() });
     report.disk(&installation);
+    report.state(&installation);
     report.clock();
     report.source(&installation, progress).await;
     report.pointers(&installation);
@@ -85,6 +87,19 @@ impl Report {
                 let look = Look::Disk { path: root.display().to_string(), mib: bytes >> 20 };
                 if bytes < LITTLE_ROOM { self.worry("disk", look) } else { self.good("disk", look) }
             }
+        }
+    }
+
+    fn state(&mut self, installation: &Installation) {
+        match rebuild::is_rebuilt(installation) {
+            Ok(true) => self.worry("state", Look::StateRebuilt),
+            Ok(false) => {}
+            Err(fault) => self.bad("state", &fault),
+        }
+        let reserve = reserve::beside(&installation.layout.state_db());
+        match reserve::is_there(&reserve) {
+            true => self.good("reserve", Look::Reserve),
+            false => self.worry("reserve", Look::ReserveMissing { path: reserve.display().to_string() }),
         }
     }
 

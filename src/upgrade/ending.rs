@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use super::journal::{ChangeState, Journal};
 use super::plan::Kind;
+use super::report;
 use super::world::World;
 use crate::exit::{self, Disposition};
-use crate::fault::{Fault, Result};
+use crate::fault::Fault;
 use crate::messages::Say;
 use crate::progress::{self, ErrorBody, Outcome, Progress};
 use crate::release::Version;
@@ -89,7 +90,7 @@ pub fn end_as(
             outcome.warnings.push(text);
         }
     }
-    if let Err(broken) = record(journal, &world.id, &outcome, state) {
+    if let Err(broken) = report::conclude(journal, world.installation, &world.id, &outcome, state) {
         outcome.warnings.push(broken.message(lang));
     }
     if outcome.ok {
@@ -98,13 +99,6 @@ pub fn end_as(
         world.progress.finished(progress::Step::Completed, Say::Completed { from, to });
     }
     Ended { outcome, state, kind: world.plan.kind }
-}
-
-/// Records an outcome with the state it leaves the change in.
-pub fn record(journal: &Journal, id: &str, outcome: &Outcome, state: ChangeState) -> Result<()> {
-    let text = serde_json::to_string(outcome).expect("an outcome is always valid JSON");
-    journal.set_outcome(id, &text)?;
-    journal.set_state(id, state)
 }
 
 fn outcome(world: &World<'_>, ending: &Ending, started: Instant) -> Outcome {

@@ -7,14 +7,14 @@
 use std::time::Instant;
 
 use super::change::{self, MOST_ATTEMPTS, Tools};
-use super::ending::{self, Ended, Ending, end, end_as};
+use super::ending::{Ended, Ending, end, end_as};
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan, PreviousAfter};
 use super::rollback::{bundle_of, data_to_restore};
 use super::runner::Runner;
 use super::step::Step;
 use super::world::World;
-use super::{api::DataChoice, pointers};
+use super::{api::DataChoice, pointers, report};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -189,7 +189,7 @@ fn conclude(
 
 /// The parent is closed whatever came of it: what is still to be done is the child's.
 fn close(world: &World<'_>, journal: &Journal, mut ended: Ended, state: ChangeState) -> Ended {
-    if let Err(broken) = ending::record(journal, &world.id, &ended.outcome, state) {
+    if let Err(broken) = report::conclude(journal, world.installation, &world.id, &ended.outcome, state) {
         ended.outcome.warnings.push(broken.message(world.progress.lang()));
     }
     Ended { state, ..ended }

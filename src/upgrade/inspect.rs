@@ -44,6 +44,7 @@ pub async fn status(installation: &Installation) -> Result<Status> {
         quarantine,
         services,
         last_upgrade: last,
+        warnings: Vec::new(),
     })
 }
 

@@ -12,6 +12,7 @@ use super::ending;
 use super::installation::Installation;
 use super::plan::{Kind, Plan};
 use super::{adopt, pointers, quarantine, resolve};
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
 use crate::messages::Say;
@@ -119,8 +120,8 @@ fn prepare(options: &InitOptions) -> Result<Installation> {
 /// Writes `client.toml`, which may hold credentials.
 pub fn write_settings(path: &Path, settings: &Settings) -> Result<()> {
     let beside = path.with_extension("toml.next");
-    super::releases::write_private(&beside, settings.to_toml().as_bytes())?;
-    fs::rename(&beside, path).at(path)
+    durable::write_private(&beside, settings.to_toml().as_bytes())?;
+    durable::rename(&beside, path)
 }
 
 fn restrict(path: &Path, mode: u32) -> Result<()> {

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::rebuild;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Layout;
 use crate::settings::Settings;
-use crate::state::{StateLock, Store};
+use crate::state::{StateLock, Store, reserve};
 
 /// An installation.
 pub struct Installation {
@@ -27,12 +28,34 @@ impl Installation {
             return Err(Fault::new(Code::NotInitialised, root.display(), "client.toml is missing"));
         }
         let settings = Settings::load(&layout.settings())?;
-        let store = Arc::new(Store::open(&layout.state_db())?);
+        let store = Arc::new(rebuild::open(&layout, &settings)?);
         Ok(Self { layout, settings, store })
+    }
+
+    /// The same installation for another thread.
+    pub fn share(&self) -> Self {
+        let (layout, settings) = (self.layout.clone(), self.settings.clone());
+        Self { layout, settings, store: self.store.clone() }
     }
 
     /// Takes the lock; `what` tells others what is being done.
     pub fn lock(&self, what: &str) -> Result<StateLock> {
-        StateLock::acquire(&self.layout.state_lock(), what)
+        let (path, reserved) = (self.layout.state_lock(), reserve::beside(&self.layout.state_db()));
+        let lock = match StateLock::acquire(&path, what) {
+            // Even the holder's name needs room.
+            Err(full) if full.code() == Code::DiskFull && reserve::give_up(&reserved) => {
+                StateLock::acquire(&path, what)?
+            }
+            taken => taken?,
+        };
+        if !self.store.is_in_place()? {
+            let path = self.layout.state_db();
+            return Err(Fault::new(Code::StateDamaged, path.display(), "another file took its place"));
+        }
+        if let Err(fault) = reserve::ensure(&reserved) {
+            // No reason not to go on; `client doctor` tells that it is missing.
+            tracing::warn!(%fault, "there is no reserve for the undo");
+        }
+        Ok(lock)
     }
 }

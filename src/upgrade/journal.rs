@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -312,10 +312,20 @@ impl Journal {
         })
     }
 
-    /// Records the result as it was told.
-    pub fn set_outcome(&self, id: &str, outcome: &str) -> Result<()> {
-        self.store.with(|db| {
-            db.execute("UPDATE upgrades SET outcome = ?2 WHERE id = ?1", params![id, outcome]).map(drop)
+    /// Records the result as it was told and moves the change to `state`, together with what `also` writes.
+    pub fn conclude(
+        &self,
+        id: &str,
+        outcome: &str,
+        state: ChangeState,
+        also: impl Fn(&Transaction) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        let ended = (!matches!(state, ChangeState::Running | ChangeState::Undoing)).then(now);
+        let sql = "UPDATE upgrades SET outcome = ?2, state = ?3, ended_at = ?4 WHERE id = ?1";
+        self.store.transaction(|db| {
+            db.execute(sql, params![id, outcome, state.name(), ended])
+                .and_then(|_| also(db))
+                .map_err(|error| crate::state::fault(self.store.path(), error))
         })
     }
 

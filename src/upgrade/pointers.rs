@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
 use crate::release::Version;
@@ -37,19 +38,13 @@ pub fn set(layout: &Layout, pointer: Pointer, version: &Version) -> Result<()> {
     let beside = layout.root().join(format!(".{}.next", pointer.name()));
     remove_link(&beside)?;
     symlink(&target, &beside).at(&beside)?;
-    fs::rename(&beside, &path).at(&path)?;
-    sync_folder(layout.root())
+    durable::rename(&beside, &path)
 }
 
 /// Removes `pointer`.
 pub fn clear(layout: &Layout, pointer: Pointer) -> Result<()> {
     remove_link(&layout.pointer(pointer))?;
-    sync_folder(layout.root())
-}
-
-/// Makes renames and removals in `folder` durable.
-pub fn sync_folder(folder: &Path) -> Result<()> {
-    fs::File::open(folder).and_then(|file| file.sync_all()).at(folder)
+    durable::sync_folder(layout.root())
 }
 
 fn remove_link(path: &Path) -> Result<()> {

@@ -10,6 +10,7 @@ use super::plan::{ChangePlan, Facts, Kind, Plan};
 use super::resolve::Offer;
 use super::world::World;
 use super::{analyse, envfile, releases};
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::Progress;
 use crate::release::bundle::Bundle;
@@ -133,7 +134,7 @@ impl StageJob {
                 if link.exists() {
                     fs::remove_file(&link).at(&link)?;
                 }
-                releases::write_private(&link, merged.text.as_bytes())?;
+                durable::write_private(&link, merged.text.as_bytes())?;
                 continue;
             }
             if link.is_dir() && !link.is_symlink() {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::envfile;
 use super::pointers;
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
 use crate::release::{ReleaseInfo, Version};
@@ -193,15 +194,14 @@ pub fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     let present = fs::metadata(&real).at(&real)?;
     let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let beside = real.with_file_name(format!(".{name}.next"));
-    write_private(&beside, content)?;
+    durable::write_private(&beside, content)?;
     fs::set_permissions(&beside, present.permissions()).at(&beside)?;
     use std::os::unix::fs::MetadataExt;
     if fs::metadata(&beside).at(&beside)?.uid() != present.uid() {
         std::os::unix::fs::chown(&beside, Some(present.uid()), Some(present.gid())).at(&beside)?;
     }
     fs::File::open(&beside).and_then(|file| file.sync_all()).at(&beside)?;
-    fs::rename(&beside, &real).at(&real)?;
-    pointers::sync_folder(real.parent().unwrap_or(Path::new("/")))
+    durable::rename(&beside, &real)
 }
 
 /// Puts the finished staging folder in the place of the release folder of `version`. Where there is one
@@ -215,7 +215,7 @@ pub fn put_in_place(layout: &Layout, staging: &Path, version: &Version) -> Resul
     } else {
         fs::rename(staging, &place).at(&place)?;
     }
-    pointers::sync_folder(&layout.releases())
+    durable::sync_folder(&layout.releases())
 }
 
 /// The release folders that may go: neither pointed to, nor in use by a living container, nor among the `keep`
@@ -241,15 +241,6 @@ pub fn leftovers(layout: &Layout) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-/// Writes a file that only its owner may read: it may hold credentials.
-pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).at(path)?;
-    file.write_all(content).and_then(|()| file.sync_all()).at(path)
 }
 
 /// Creates the folder `path` lies in.

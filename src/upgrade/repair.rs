@@ -7,6 +7,7 @@ use super::ending::Ended;
 use super::installation::Installation;
 use super::plan::{Kind, Plan};
 use super::pointers;
+use super::rebuild::{REBUILT, is_rebuilt};
 use super::rollback::bundle_of;
 use super::step::Step;
 use crate::fault::{Code, Fault, Result};
@@ -35,17 +36,6 @@ pub fn wanted(installation: &Installation) -> Result<Option<Why>> {
     })?;
     let current = pointers::read(&installation.layout, Pointer::Current)?.map(|version| version.to_string());
     Ok(last.filter(|last| Some(last) != current.as_ref()).map(Why::Repointed))
-}
-
-/// The key in `meta` that says that the state was rebuilt.
-const REBUILT: &str = "rebuilt";
-
-fn is_rebuilt(installation: &Installation) -> Result<bool> {
-    let sql = "SELECT count(*) FROM meta WHERE key = ?1";
-    installation
-        .store
-        .with(|db| db.query_row(sql, [REBUILT], |row| row.get::<_, u32>(0)))
-        .map(|count| count > 0)
 }
 
 /// Brings every service to what `current` says; those that are there already are not touched.

@@ -11,7 +11,7 @@ use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::step::Step;
-use super::{pointers, releases};
+use super::{pointers, rebuild, releases};
 use crate::backup::{BackupManager, Record, Status};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -25,14 +25,15 @@ pub async fn rollback(
     options: &RollbackOptions,
     progress: &Progress,
 ) -> Outcome {
-    match try_rollback(installation, options, progress).await {
+    let outcome = match try_rollback(installation, options, progress).await {
         Ok(outcome) => outcome,
         Err(fault) => {
             progress.failed(progress::Step::Failed, &fault);
             let from = pointers::read(&installation.layout, Pointer::Current).ok().flatten();
             ending::not_begun(&fault, from.map(|version| version.to_string()), None, progress)
         }
-    }
+    };
+    rebuild::tell(installation, outcome, progress)
 }
 
 async fn try_rollback(
@@ -131,7 +132,7 @@ pub fn bundle_of(installation: &Installation, version: &Version) -> Result<Optio
     let file: Option<String> = installation.store.with(|db| {
         use rusqlite::OptionalExtension;
         let sql = "SELECT bundle_hash FROM releases WHERE version = ?1";
-        Ok(db.query_row(sql, [version], |row| row.get(0)).optional()?.flatten())
+        Ok(db.query_row(sql, [&version], |row| row.get(0)).optional()?.flatten())
     })?;
     Ok(file.filter(|file| installation.layout.bundles().join(file).is_file()))
 }

@@ -65,7 +65,7 @@ impl Probation {
 /// The probation that the change of `world` begins with its commit.
 pub async fn of(world: &World<'_>) -> Result<Option<Probation>> {
     let plan = &world.plan;
-    let soak_ms = world.target()?.health.soak_ms;
+    let soak_ms = world.target()?.health.soak().as_millis() as u64;
     let Some(from) = plan.from.clone().filter(|from| *from != plan.to) else {
         return Ok(None);
     };

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first: a module imports from its own line (where the line allows it) and from those
 /// above it in this list, which are lower.
-const LAYERS: [(&[&str], Siblings); 9] = [
+const LAYERS: [(&[&str], Siblings); 10] = [
     (&["fault", "messages", "clock"], Siblings::Allowed),
+    (&["durable"], Siblings::Allowed),
     (&["layout", "settings", "exit"], Siblings::Allowed),
     (&["progress", "release"], Siblings::Allowed),
     (&["state"], Siblings::Allowed),
@@ -23,7 +24,7 @@ const FLEET: [&str; 9] =
 
 const RULE: &str = "imports run downwards only:
     cli -> agent -> upgrade -> publisher -> {docker, transfer, backup} -> state -> {release, progress}
-        -> {layout, settings, exit} -> {clock, fault, messages}
+        -> {layout, settings, exit} -> durable -> {clock, fault, messages}
     docker, transfer and backup do not import each other; nothing imports fleet or cli;
     fleet imports only release, progress, state, layout, settings, exit, fault, messages, clock";
 

@@ -3,11 +3,15 @@
 use crate::cli::context::Context;
 use crate::cli::{backend, view};
 use crate::fault::Result;
+use crate::upgrade::rebuild;
 
 use super::Answer;
 
 /// Versions and services.
 pub async fn run(context: &Context) -> Result<Answer> {
-    let status = backend::status(&context.installation()?).await?;
+    let installation = context.installation()?;
+    let mut status = backend::status(&installation).await?;
+    let untold = rebuild::untold(&installation)?;
+    status.warnings = untold.iter().map(|say| say.text(context.talk.lang)).collect();
     Answer::report(&status, view::status::render(&status, context.out))
 }

@@ -3,7 +3,7 @@
 use crate::messages::cli::Words;
 use crate::upgrade::{Quarantined, ServiceStatus, Status};
 
-use super::{Align, Facts, Look, Paint, Table, instant, outcome};
+use super::{Align, Facts, Look, Paint, Table, clean, instant, outcome};
 
 /// Versions, state, and one line per service.
 pub fn render(status: &Status, look: Look) -> String {
@@ -32,6 +32,9 @@ pub fn render(status: &Status, look: Look) -> String {
         text.push_str(&format!("  {}\n", look.say(Words::NoServices)));
     } else {
         text.push_str(&services(&status.services, look));
+    }
+    for warning in &status.warnings {
+        text.push_str(&format!("{}\n", look.line(Paint::Warn, &clean(warning))));
     }
     text
 }
@@ -109,6 +112,7 @@ mod tests {
             }],
             services: vec![service("web", "healthy", "sha256:aa"), service("api", "none", "sha256:bb")],
             last_upgrade: None,
+            warnings: Vec::new(),
         }
     }
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::digest::Hashing;
 use super::super::info::is_safe_relative;
-use super::super::{Digest, durable, oci};
+use super::super::{Digest, oci};
 use super::{Encoding, IMAGES, Index, Member, Verified, ZST, fault_of, index_path};
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 
 /// Smaller blobs are stored as they are.
@@ -151,8 +152,7 @@ impl BundleWriter {
         let index = Index { schema: 1, members: std::mem::take(&mut self.members) }.to_json();
         let index_path = index_path(&self.path);
         durable::write_atomic(&index_path, &index)?;
-        fs::rename(&self.part, &self.path).at(&self.path)?;
-        durable::sync_parent(&self.path)?;
+        durable::rename(&self.part, &self.path)?;
         Ok(BundleSummary { path: self.path.clone(), size, hash, index_path, index_hash: Digest::of(&index) })
     }
 

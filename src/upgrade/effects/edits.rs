@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -126,7 +127,7 @@ fn keep_other_edits(
 fn set_aside(world: &mut World<'_>, from: &Version, path: &str, own: &[u8]) -> Result<()> {
     let kept: PathBuf = world.layout().shared().join("edits").join(from.to_string()).join(path);
     releases::make_parent(&kept)?;
-    releases::write_private(&kept, own)?;
+    durable::write_private(&kept, own)?;
     let say = Say::ConfigSetAside { path: path.to_owned(), kept: kept.display().to_string() };
     world.warn(Step::ExtractingUpdate, say)
 }

@@ -190,7 +190,7 @@ async fn remove_release(world: &World<'_>, version: &Version) -> Result<()> {
         .store
         // The row stays: whether this release migrated data is asked by a later rollback past it.
         .with(|db| {
-            db.execute("UPDATE releases SET bundle_hash = NULL WHERE version = ?1", [version]).map(drop)
+            db.execute("UPDATE releases SET bundle_hash = NULL WHERE version = ?1", [&version]).map(drop)
         })
 }
 

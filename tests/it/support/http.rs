@@ -26,6 +26,7 @@ pub struct Request {
     pub query: Option<String>,
     /// Names in lower case.
     pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -234,14 +235,16 @@ fn send_body(stream: &mut TcpStream, response: &Response) -> std::io::Result<()>
 }
 
 fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut lines = reader.by_ref().lines();
     let Some(line) = lines.next().transpose()? else { return Ok(None) };
     let mut words = line.split(' ');
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(None) };
     let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query.to_owned())),
-        None => (target, None),
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+        None => (target.to_owned(), None),
     };
+    let method = method.to_owned();
     let mut headers = HashMap::new();
     for line in lines {
         let line = line?;
@@ -252,7 +255,10 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
             headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    Ok(Some(Request { method: method.into(), path: decode(path), query, headers }))
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { method, path: decode(&path), query, headers, body }))
 }
 
 fn decode(path: &str) -> String {

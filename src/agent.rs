@@ -1,0 +1,3 @@
+//! What the agent does of its own accord, beside the changes themselves.
+
+pub mod report;

@@ -1,0 +1,89 @@
+//! Records of archives that nothing knows of any more, made anew from the archives themselves.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use time::OffsetDateTime;
+
+use super::BackupManager;
+use super::record::{Record, Status};
+use super::scan::{self, Expected};
+use crate::fault::{IoContext, Result};
+
+/// What the end of an archive's name is.
+const ENDING: &str = ".tar.gz";
+
+/// What [`BackupManager::recover`] found.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Archives that were read through and have a row again.
+    pub added: Vec<Record>,
+    /// Archives that could not be; they are left where they are.
+    pub unreadable: Vec<PathBuf>,
+}
+
+impl BackupManager {
+    /// Gives every archive without a row a row again, after reading all of it: first what it says of itself, then
+    /// whether that is so. What a pre-upgrade backup was made before is not in it and stays unknown.
+    pub fn recover(&self, cancel: &AtomicBool) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
+        if !self.folder.is_dir() {
+            return Ok(recovered);
+        }
+        let _writer = self.lock_writer("backup recover")?;
+        let known: HashSet<PathBuf> = self.list()?.iter().map(|record| self.path_of(record)).collect();
+        for path in archives(&self.folder)? {
+            if known.contains(&path) {
+                continue;
+            }
+            match examine(&path, cancel) {
+                Ok(record) => {
+                    self.records().put(&record)?;
+                    recovered.added.push(record);
+                }
+                Err(fault) if cancel.load(std::sync::atomic::Ordering::Relaxed) => return Err(fault),
+                Err(fault) => {
+                    tracing::warn!(%fault, "a backup without a record cannot be read");
+                    recovered.unreadable.push(path);
+                }
+            }
+        }
+        Ok(recovered)
+    }
+}
+
+fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(folder).at(folder)? {
+        let path = item.at(folder)?.path();
+        if path.to_string_lossy().ends_with(ENDING) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn examine(path: &Path, cancel: &AtomicBool) -> Result<Record> {
+    let (document, hash) = scan::survey(path, cancel)?;
+    let expected = Expected { id: &document.id, hash, parts: &document.parts };
+    let scanned = scan::scan(path, &expected, cancel, &mut |_, _, _| Ok(()))?;
+    let ended: OffsetDateTime = std::fs::metadata(path).and_then(|file| file.modified()).at(path)?.into();
+    Ok(Record {
+        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        kind: document.kind,
+        status: Status::Complete,
+        project: document.project,
+        version: document.version,
+        target: None,
+        size: scanned.size,
+        files: document.parts.iter().map(|part| part.files).sum(),
+        hash: Some(hash),
+        parts: document.parts,
+        started_at: document.created,
+        ended_at: Some(ended),
+        error: None,
+        id: document.id,
+    })
+}
