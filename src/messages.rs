@@ -174,7 +174,7 @@ impl Say {
                 "the state database was damaged ({cause}) and was rebuilt from what is there; the damaged one is {kept}"
             ),
             StateHistoryLost => {
-                "the history and the list of versions in quarantine are lost with the former state database"
+                "history, quarantine and reports that were not delivered are lost with the former state database"
                     .into()
             }
             StateReleaseUnreadable { folder } => format!("{folder} does not say which release it is"),
@@ -260,7 +260,7 @@ impl Say {
             StateRebuilt { cause, kept } => {
                 format!("状态数据库已损坏（{cause}），已根据现有内容重建；损坏的文件保留为 {kept}")
             }
-            StateHistoryLost => "历史记录和隔离版本列表已随原状态数据库丢失".into(),
+            StateHistoryLost => "历史记录、隔离版本列表和未发送的报告已随原状态数据库丢失".into(),
             StateReleaseUnreadable { folder } => format!("无法识别 {folder} 是哪个版本"),
             StateBundleUnknown { version } => {
                 format!("找不到 {version} 的安装包；其镜像只能来自引擎")

@@ -28,7 +28,7 @@ impl Installation {
             return Err(Fault::new(Code::NotInitialised, root.display(), "client.toml is missing"));
         }
         let settings = Settings::load(&layout.settings())?;
-        let store = Arc::new(rebuild::open(&layout, &settings)?);
+        let store = Arc::new(rebuild::open(&layout)?);
         Ok(Self { layout, settings, store })
     }
 

@@ -27,7 +27,6 @@ use crate::backup::BackupManager;
 use crate::durable;
 use crate::fault::{Code, Fault, Result};
 use crate::layout::{Layout, Pointer};
-use crate::settings::Settings;
 use crate::state::{StateLock, Store};
 use words::Loss;
 
@@ -39,13 +38,13 @@ const BACKUPS: &str = "rebuilt_backups";
 const WHAT: &str = "rebuilding state.db";
 
 /// Opens the state of an installation; makes it anew where it is lost or damaged.
-pub fn open(layout: &Layout, settings: &Settings) -> Result<Store> {
+pub fn open(layout: &Layout) -> Result<Store> {
     match open_present(layout) {
         Err(damaged) if damaged.code() == Code::StateDamaged => {
             let _lock = StateLock::acquire(&layout.state_lock(), WHAT)?;
             // Whoever had the lock may have done it.
             match open_present(layout) {
-                Err(damaged) if damaged.code() == Code::StateDamaged => rebuild(layout, settings, &damaged),
+                Err(damaged) if damaged.code() == Code::StateDamaged => rebuild(layout, &damaged),
                 opened => opened,
             }
         }
@@ -60,7 +59,7 @@ fn open_present(layout: &Layout) -> Result<Store> {
     if installed.contains(&true) { Store::open_known(&path) } else { Store::open(&path) }
 }
 
-fn rebuild(layout: &Layout, settings: &Settings, damaged: &Fault) -> Result<Store> {
+fn rebuild(layout: &Layout, damaged: &Fault) -> Result<Store> {
     let path = layout.state_db();
     let kept = set_aside(&path)?;
     let fresh = fresh_path(&path);
@@ -73,7 +72,7 @@ fn rebuild(layout: &Layout, settings: &Settings, damaged: &Fault) -> Result<Stor
         },
         Loss::History,
     ];
-    releases::fill(&store, layout, settings, &mut losses)?;
+    releases::fill(&store, layout, &mut losses)?;
     let now = super::journal::now();
     store.with(|db| {
         let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";

@@ -171,6 +171,19 @@ fn a_bundle_of_a_rebuilt_release_is_not_taken_for_rubbish() {
     assert!(before.iter().all(|name| after.contains(name)), "{before:?} {after:?}");
 }
 
+#[test]
+fn after_a_loss_in_the_middle_one_can_go_back_at_once() {
+    for point in ["applied:swap:web", "applied:create_containers"] {
+        let tiny = installed();
+        tiny.killed(point, &["upgrade", "--yes"]);
+        fs::remove_file(tiny.root.join("state.db")).unwrap();
+        remove_journal(&tiny.root);
+        tiny.client(&["rollback", "--yes", "--to", "1.0.0", "--keep-data"]).expect(0);
+        tiny.client(&["upgrade", "--yes", "--target", "1.0.0"]).expect(0);
+        is_on(&tiny, "1.0.0");
+    }
+}
+
 /// The journal of a change under way is lost with the state: what comes next makes the stack whole, on either side.
 #[test]
 fn a_change_under_way_ends_wholly_on_one_side() {

@@ -95,7 +95,7 @@ mod tests {
     fn candidate(version: &str, image: char, unpacked: &str) -> Candidate {
         let digest = |c: char| format!("sha256:{}", c.to_string().repeat(64));
         let json = serde_json::json!({"schema": 1, "name": "x", "version": version, "arch": "any",
-            "compose": ["compose.yaml"], "files": [],
+            "compose": ["compose.yaml"], "persist": [], "config": [], "files": [],
             "images": [{"ref": "x:1", "id": digest(image), "digest": digest(image), "layers": []}]});
         Candidate {
             version: version.parse().unwrap(),

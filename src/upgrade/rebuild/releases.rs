@@ -13,7 +13,6 @@ use crate::fault::{IoContext, Result};
 use crate::layout::Layout;
 use crate::release::bundle::Bundle;
 use crate::release::{Digest, ReleaseInfo, Version};
-use crate::settings::Settings;
 use crate::state::Store;
 use crate::upgrade::releases::{self, INFO};
 
@@ -28,7 +27,7 @@ struct Found {
 }
 
 /// Adds a row for each release folder.
-pub fn fill(store: &Store, layout: &Layout, _settings: &Settings, losses: &mut Vec<Loss>) -> Result<()> {
+pub fn fill(store: &Store, layout: &Layout, losses: &mut Vec<Loss>) -> Result<()> {
     if !layout.releases().is_dir() {
         return Ok(());
     }
