@@ -130,7 +130,7 @@ fn every_damage_is_noticed_told_and_mended() {
     tiny.client(&["backup", "verify", backup["id"].as_str().unwrap()]).expect(0);
     tiny.client(&["rollback", "--yes", "--restore-data"]).expect(0);
     is_on(&tiny, "1.0.0");
-    tiny.client(&["upgrade", "--yes"]).expect(0);
+    tiny.client(&["upgrade", "--yes", "--target", "1.1.0", "--force"]).expect(0);
     is_on(&tiny, "1.1.0");
 }
 
