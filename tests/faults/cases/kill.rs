@@ -81,6 +81,12 @@ pub fn cases() -> Vec<Case> {
         ground.site.shop.tell("probe", NEW, true);
         hold::run(ground.site.shop.scratch.path(), ground.site.command(&UPGRADE), "*", see).expect(20);
     }));
+    all.push(completeness("of a restore", NEW, RESTORED.to_vec(), |ground, see| {
+        let id = make_backup(ground);
+        let command = ground.site.command(&["backup", "restore", &id, "--yes"]);
+        hold::run(ground.site.shop.scratch.path(), command, "*", see).expect(0);
+        ground.site.writer.went_back(0, ground.site.writer.count());
+    }));
     all
 }
 
@@ -176,16 +182,16 @@ fn killed_rollback(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     outcome("old", recovery)
 }
 
+fn make_backup(ground: &Ground<'_, '_>) -> String {
+    let made = ground.site.client(&["backup", "create"]).expect(0).json();
+    made["id"].as_str().unwrap_or_else(|| panic!("{made:#}")).to_owned()
+}
+
 fn killed_restore(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     let site = ground.site;
     let version = site.current();
     let before = site.writer.count();
-    let made = site.client(&["backup", "create"]).expect(0).json();
-    let id = made["backup"]["id"]
-        .as_str()
-        .or(made["id"].as_str())
-        .unwrap_or_else(|| panic!("{made:#}"))
-        .to_owned();
+    let id = make_backup(ground);
     let restore = ["backup", "restore", id.as_str(), "--yes"];
     kill(ground, point, &restore);
     ground.pause();
