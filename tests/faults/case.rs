@@ -164,7 +164,7 @@ impl Keeper {
 
     fn run(&mut self, case: &Case, random: &mut StdRng) -> Result<Outcome, String> {
         if self.place == Place::Own {
-            return crate::inner::spawn(&case.name(), random.random());
+            return crate::inner::spawn(&case.name());
         }
         let result = attempt(|| {
             let shop = *self.shop.get_or_insert_with(|| Box::leak(Box::new(Shop::open())));

@@ -2,7 +2,7 @@
 
 mod bad;
 mod disk;
-mod engine;
+pub mod engine;
 mod hand;
 mod images;
 mod kill;
@@ -20,17 +20,9 @@ pub const RESTORE: &str = "SIGKILL in a restore";
 /// In the order of the table.
 pub fn all() -> Vec<Case> {
     [kill::cases(), hand::cases(), engine::cases(), disk::cases(), bad::cases(), images::cases()]
-        .concat_cases()
-}
-
-trait Concat {
-    fn concat_cases(self) -> Vec<Case>;
-}
-
-impl<const N: usize> Concat for [Vec<Case>; N] {
-    fn concat_cases(self) -> Vec<Case> {
-        self.into_iter().flatten().collect()
-    }
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 const UPGRADE: [&str; 5] = ["upgrade", "--yes", "--force", "--target", NEW];

@@ -11,6 +11,7 @@ mod kills;
 mod options;
 mod shop;
 mod site;
+mod stack;
 mod table;
 mod whole;
 mod writer;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::shop::{NEW, OLD, Shop};
+use crate::shop::{OLD, Shop};
 use crate::tiny::{Done, client, docker};
-use crate::writer::{Writer, request};
+use crate::writer::Writer;
 
 /// Room of an installation whose disk can be filled, in MiB: both releases' bundles, folders and a backup.
 const ROOM: u64 = 700;
@@ -71,19 +71,6 @@ impl<'a> Site<'a> {
     /// `client upgrade`, also to a version in quarantine.
     pub fn upgrade_to(&self, version: &str) -> Done {
         self.client(&["upgrade", "--yes", "--force", "--target", version])
-    }
-
-    /// Nothing keeps the installation from an upgrade and from the way back.
-    pub fn still_works(&self) {
-        let there = if self.current() == NEW { OLD } else { NEW };
-        self.go_to(there);
-    }
-
-    /// The API says which version it is.
-    pub fn api_version(&self) -> Option<String> {
-        let (_, body) = request(self.shop.port, "GET", "/api/version", "").ok()?;
-        let told: serde_json::Value = serde_json::from_str(&body).ok()?;
-        told["version"].as_str().map(str::to_owned)
     }
 
     /// The one container of a service that runs, or the one that does not.

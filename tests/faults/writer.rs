@@ -14,7 +14,7 @@ use serde_json::Value;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// One request on a connection of its own: the status and the body.
-pub fn request(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+fn request(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let length = body.len();

@@ -42,9 +42,7 @@ const ROLLBACK: [&str; 14] = [
     "finalize",
     "clean_up",
 ];
-const RESTORED: [&str; 13] = [
-    "tag_images",
-    "create_containers",
+const RESTORED: [&str; 11] = [
     "protect",
     "flip_current",
     "stop_services",
