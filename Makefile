@@ -8,7 +8,7 @@ DENY_VERSION := 0.20.2
 DENY := $(TOOLS)/bin/cargo-deny
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help build engine images demo test bench lint deny advisories
+.PHONY: help build engine images demo test bench faults kills lint deny advisories
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,11 +39,19 @@ bench: build images ## compare downtime and the way back with Compose's and with
 	@benches/downtime $(BENCH)
 	@benches/rollback $(BENCH)
 
+faults: images ## kill, break and fill everything at every step, under a writing client (FAULTS="--seed 2 --only undo")
+	@scripts/need busybox-static /bin/busybox
+	$(CARGO) test --locked --test faults -- $(FAULTS)
+
+kills: engine ## 1,000 random kills and faults on the engine's socket (KILLS="--count 50 --seed 7")
+	@scripts/need busybox-static /bin/busybox
+	$(CARGO) test --locked --test faults -- --kills 1000 $(KILLS)
+
 lint: deny ## check formatting, clippy, scripts, licences and sources of dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	@scripts/need shellcheck
-	shellcheck scripts/as-root scripts/engine scripts/guestbook-* scripts/need .ci/run \
+	shellcheck scripts/as-root scripts/engine scripts/own-engine scripts/guestbook-* scripts/need .ci/run \
 		compose/guestbook/images/http-ok compose/guestbook/images/1.0.0/db/entrypoint
 
 deny: $(DENY)

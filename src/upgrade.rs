@@ -20,6 +20,7 @@ mod inspect;
 mod install;
 mod installation;
 pub mod journal;
+mod killpoint;
 pub mod plan;
 pub mod pointers;
 mod preview;

@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 
 use super::journal::{Journal, Mark, StepState};
+use super::killpoint;
 use super::step::Step;
 use crate::fault::{Fault, Result};
 
@@ -69,12 +70,12 @@ impl<'a> Runner<'a> {
                 continue;
             }
             let step = self.steps[index].clone();
-            kill_point("before", &step);
+            killpoint::reached("before", &step);
             self.mark(index, Mark::Started, "")?;
-            kill_point("started", &step);
+            killpoint::reached("started", &step);
             match repeated(effects, &step, false).await {
                 Ok(()) => {
-                    kill_point("applied", &step);
+                    killpoint::reached("applied", &step);
                     self.mark(index, Mark::Done, "")?;
                 }
                 Err(fault) => {
@@ -99,12 +100,12 @@ impl<'a> Runner<'a> {
             if step == Step::Commit && !failures.is_empty() {
                 break;
             }
-            kill_point("factory/before", &step);
+            killpoint::reached("factory/before", &step);
             self.mark(index, Mark::Started, "")?;
-            kill_point("factory/started", &step);
+            killpoint::reached("factory/started", &step);
             match repeated(effects, &step, false).await {
                 Ok(()) => {
-                    kill_point("factory/applied", &step);
+                    killpoint::reached("factory/applied", &step);
                     self.mark(index, Mark::Done, "")?;
                 }
                 Err(fault) => {
@@ -130,12 +131,12 @@ impl<'a> Runner<'a> {
                 continue;
             }
             let step = self.steps[index].clone();
-            kill_point("undo_before", &step);
+            killpoint::reached("undo_before", &step);
             left.remains.extend(self.mark(index, Mark::UndoStarted, "").err());
-            kill_point("undo_started", &step);
+            killpoint::reached("undo_started", &step);
             let mark = match repeated(effects, &step, true).await {
                 Ok(()) => {
-                    kill_point("undo_applied", &step);
+                    killpoint::reached("undo_applied", &step);
                     self.mark(index, Mark::Undone, "")
                 }
                 Err(fault) => {
@@ -168,20 +169,6 @@ async fn repeated(effects: &mut dyn Effects, step: &Step, undo: bool) -> Result<
         }
     }
 }
-
-/// In debug builds, ends the process with SIGKILL where `COMPOSE_UPGRADE_KILL_AT` says so
-/// (`started:swap:api`), for the crash tests; release builds have no such thing.
-#[cfg(debug_assertions)]
-fn kill_point(moment: &str, step: &Step) {
-    let here = format!("{moment}:{}", step.name());
-    if std::env::var("COMPOSE_UPGRADE_KILL_AT").is_ok_and(|wanted| wanted == here) {
-        let own = rustix::process::getpid();
-        rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("a process may kill itself");
-    }
-}
-
-#[cfg(not(debug_assertions))]
-fn kill_point(_moment: &str, _step: &Step) {}
 
 #[cfg(test)]
 mod tests {

@@ -30,7 +30,8 @@ pub struct Done {
 }
 
 impl Done {
-    fn new(output: Output) -> Self {
+    /// From what a process left.
+    pub fn of_output(output: Output) -> Self {
         Self {
             code: output.status.code(),
             signal: output.status.signal(),
@@ -41,7 +42,7 @@ impl Done {
 
     /// Runs `command` to its end.
     pub fn of(command: &mut Command) -> Self {
-        Self::new(command.output().unwrap())
+        Self::of_output(command.output().unwrap())
     }
 
     /// The document on stdout.

@@ -1,0 +1,115 @@
+//! Cases that stop, restart or change an engine: each runs in a process of its own, whose `DOCKER_HOST` is an engine
+//! of its own (`scripts/own-engine`).
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::case::{Outcome, attempt, keep_panics};
+use crate::cases::engine::{self, Act};
+use crate::hold;
+use crate::stack::{NEW, OLD, Stack};
+use crate::tiny::Done;
+
+/// Where the engine is, for the inner process.
+const PLACE: &str = "FAULTS_OWN_ENGINE";
+
+fn own_engine(place: &Path, words: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/own-engine");
+    let mut command = Command::new(script);
+    command.arg(words[0]).arg(place).args(&words[1..]).env_remove("DOCKER_HOST");
+    // To a file: what it starts keeps its standard error open.
+    let log = std::fs::File::create(place.join("script.log")).unwrap();
+    let status = command.stdout(log.try_clone().unwrap()).stderr(log).status().unwrap();
+    let said = || std::fs::read_to_string(place.join("script.log")).unwrap_or_default();
+    assert!(status.success(), "own-engine {words:?}: {}", said());
+}
+
+/// Runs a case of that name on a fresh engine.
+pub fn spawn(name: &str) -> Result<Outcome, String> {
+    attempt(|| {
+        let place = tempfile::Builder::new().prefix("own-").tempdir().unwrap();
+        own_engine(place.path(), &["start"]);
+        let mut inner = Command::new(std::env::current_exe().unwrap());
+        inner.args(["--inner", name]).env(PLACE, place.path());
+        inner.env("DOCKER_HOST", format!("unix://{}/docker.sock", place.path().display()));
+        let done = Done::of(&mut inner);
+        own_engine(place.path(), &["stop"]);
+        let last = done.stdout.lines().last().unwrap_or_default();
+        let told: Value =
+            serde_json::from_str(last).unwrap_or_else(|_| panic!("{}{}", done.stdout, done.stderr));
+        Outcome {
+            text: told["text"].as_str().unwrap().to_owned(),
+            recovery: Duration::from_millis(told["ms"].as_u64().unwrap()),
+        }
+    })
+}
+
+/// The inner process: runs the case, and prints what came of it.
+pub fn run(name: &str) -> bool {
+    keep_panics();
+    let (act, point) =
+        engine::all().into_iter().find(|case| engine::name(case.0, case.1) == name).expect("a known case");
+    match attempt(|| case(act, point)) {
+        Ok(outcome) => {
+            println!("{}", json!({"text": outcome.text, "ms": outcome.recovery.as_millis() as u64}));
+            true
+        }
+        Err(text) => {
+            println!("{text}");
+            false
+        }
+    }
+}
+
+fn case(act: Act, point: &str) -> Outcome {
+    let place = std::env::var_os(PLACE).expect("the outer process says where the engine is");
+    let place = Path::new(&place).to_owned();
+    let stack = Stack::install();
+    let command = || {
+        let mut command = stack.tiny.command(&["upgrade", "--yes", "--force", "--target", NEW]);
+        command.arg("--json");
+        command
+    };
+    let mut back = None;
+    let began = Instant::now();
+    let done = hold::at(stack.tiny.scratch.path(), command(), point, || match act {
+        Act::Restart => own_engine(&place, &["restart"]),
+        Act::Switch => own_engine(&place, &["restart", "--containerd-store"]),
+        Act::Outage => {
+            own_engine(&place, &["kill"]);
+            let place = place.clone();
+            // The client meets an engine that is not there.
+            back = Some(std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(2));
+                own_engine(&place, &["start"]);
+            }));
+        }
+    });
+    if let Some(back) = back {
+        back.join().unwrap();
+    }
+    let (name, version) = match done.code {
+        Some(0) => ("new", NEW),
+        Some(1 | 20) => ("old", OLD),
+        Some(21) => ("factory", OLD),
+        _ => panic!("it ended badly: {done:#?}"),
+    };
+    let mut recovery = began.elapsed();
+    let mut text = format!("{name} ({})", done.code.unwrap_or_default());
+    if let Err(bad) = attempt(|| stack.whole_but_work(version)) {
+        panic!("after {:?}: {bad}\n{done:#?}", done.code);
+    }
+    if version == OLD {
+        let again = Instant::now();
+        let next = stack.upgrade(NEW);
+        assert_eq!(next.code, Some(0), "the next upgrade does not work: {next:#?}\nfirst: {done:#?}");
+        recovery += again.elapsed();
+        text.push_str(", then new");
+    }
+    stack.whole(NEW);
+    stack.compose_agrees();
+    Outcome { text, recovery }
+}

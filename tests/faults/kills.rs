@@ -1,0 +1,3 @@
+pub fn run(_count: usize, _seed: u64, _skip: usize) -> bool {
+    todo!()
+}
