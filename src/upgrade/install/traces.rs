@@ -31,6 +31,7 @@ impl Traces {
             layout.settings(),
             layout.state_lock(),
             layout.backups().join(LOCK),
+            database.with_extension("reserve"),
             beside("-wal"),
             beside("-shm"),
             database.clone(),
