@@ -88,7 +88,8 @@ impl<'a> Site<'a> {
             "--filter",
             &service,
         ]);
-        let found = all.lines().find(|line| line.ends_with("running") == running);
+        let found =
+            all.lines().find(|line| (line.ends_with("running") || line.ends_with("restarting")) == running);
         let line = found.unwrap_or_else(|| panic!("{service} has no such container: {all:?}"));
         line.split(' ').next().unwrap().to_owned()
     }

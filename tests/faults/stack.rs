@@ -84,12 +84,6 @@ impl Stack {
         self.rows.push(row);
     }
 
-    /// What `current` points to.
-    pub fn current(&self) -> String {
-        let target = std::fs::read_link(self.tiny.root.join("current")).unwrap();
-        target.file_name().unwrap().to_string_lossy().into_owned()
-    }
-
     pub fn upgrade(&self, to: &str) -> Done {
         self.tiny.client(&["upgrade", "--yes", "--force", "--target", to])
     }
