@@ -11,7 +11,7 @@ use crate::case::{Outcome, attempt, keep_panics};
 use crate::cases::engine::{self, Act};
 use crate::hold;
 use crate::stack::{NEW, OLD, Stack};
-use crate::tiny::Done;
+use crate::tiny::{Done, wait_for};
 
 /// Where the engine is, for the inner process.
 const PLACE: &str = "FAULTS_OWN_ENGINE";
@@ -97,6 +97,12 @@ fn case(act: Act, point: &str) -> Outcome {
         Some(21) => ("factory", OLD),
         _ => panic!("it ended badly: {done:#?}"),
     };
+    if act != Act::Switch {
+        // An engine that comes back starts its containers one after the other.
+        wait_for("the engine to start its containers", || {
+            stack.tiny.containers().values().all(|container| container.state == "running")
+        });
+    }
     let mut recovery = began.elapsed();
     let mut text = format!("{name} ({})", done.code.unwrap_or_default());
     // The containers went with the store; a client that had not stopped anything yet has nothing to put back.

@@ -26,7 +26,7 @@ services:
     network_mode: none
     labels: {{ release: "{version}" }}
     volumes: ["rows:/rows", "./data:/data"]
-    healthcheck: {{ test: ["CMD", "test", "-e", "/ready"], interval: 200ms, timeout: 5s }}
+    healthcheck: {{ test: ["CMD", "test", "-e", "/ready"], interval: 2s, start_interval: 150ms, start_period: 10s, timeout: 5s }}
   web:
     image: @-app:stable
     command: ["sh", "-c", "{wait}"]

@@ -1,6 +1,7 @@
 //! SIGKILL at every step of a change: the next run ends wholly on the new version or wholly on the old.
 
 mod forward;
+mod restore;
 mod rollback;
 mod stopped;
 mod undo;
@@ -112,6 +113,16 @@ impl Crash {
 
     fn killed(&self, point: &str, to: &str) {
         self.tiny.killed(point, &["upgrade", "--yes", "--target", to]);
+    }
+
+    /// Killed once at each point in turn, in one change: every run goes on where the one before was killed. The limit of
+    /// attempts is not what is tried here.
+    fn killed_at_each(&self, points: &[&str], arguments: &[&str]) {
+        let database = rusqlite::Connection::open(self.tiny.root.join("state.db")).unwrap();
+        for point in points {
+            self.tiny.killed(point, arguments);
+            database.execute("UPDATE upgrades SET attempts = 0", []).unwrap();
+        }
     }
 
     /// The stack is wholly on `version`: nothing is missing, nothing is left over, and Compose agrees.

@@ -37,6 +37,36 @@ fn it_is_finished_and_only_once() {
 }
 
 #[test]
+fn at_every_step() {
+    let mut crash = Crash::installed(|_| {});
+    crash.upgrade("1.1.0").expect(0);
+    crash.write();
+    let keep = ["rollback", "--to", "previous", "--keep-data", "--yes"];
+    crash.killed_at_each(
+        &[
+            "started:load_images",
+            "applied:load_images",
+            "started:tag_images",
+            "applied:create_containers",
+            "started:protect",
+            "applied:flip_current",
+            "started:swap:db",
+            "applied:swap:web",
+            "started:swap:fixed",
+            "applied:swap:extra",
+            "started:verify",
+            "started:commit",
+            "applied:commit",
+            "applied:finalize",
+            "started:clean_up",
+        ],
+        &keep,
+    );
+    crash.tiny.client(&keep).expect(0);
+    crash.whole("1.0.0");
+}
+
+#[test]
 fn one_that_is_given_up_puts_the_newer_data_back() {
     let mut crash = Crash::installed(|_| {});
     upgraded(&mut crash);

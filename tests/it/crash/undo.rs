@@ -1,6 +1,6 @@
 //! Killed on the way back: the next run ends wholly on the old version.
 
-use super::{BROKEN, Crash, RELEASE, compose};
+use super::{BROKEN, Crash, RELEASE, compose, extra};
 use crate::support::tiny::{Release, Tiny};
 
 fn broken(tiny: &Tiny) {
@@ -64,6 +64,29 @@ fn once_in_each_upgrade() {
     }
     // Killed on the way forward, then the release turns out to be bad.
     crash.tiny.killed("applied:swap:web", &BAD);
+    crash.tiny.client(&BAD).expect(20);
+    crash.whole_after_undo("1.0.0");
+}
+
+#[test]
+fn after_a_verification_that_failed() {
+    let mut crash = Crash::installed(|tiny| {
+        tiny.image("app", "1.2.0");
+        let probe =
+            "[[health.probes]]\nname = 'never'\ncommand = ['test', '-e', '/never']\nservice = 'web'\n";
+        tiny.publish(&Release {
+            version: "1.2.0",
+            compose: compose(&extra()),
+            release_toml: &format!("{RELEASE}{probe}"),
+            files: &[("site/index", "three")],
+        });
+    });
+    crash.write();
+    for point in
+        ["undo_started:verify", "undo_applied:verify", "undo_started:swap:extra", "undo_applied:swap:extra"]
+    {
+        crash.tiny.killed(point, &BAD);
+    }
     crash.tiny.client(&BAD).expect(20);
     crash.whole_after_undo("1.0.0");
 }
