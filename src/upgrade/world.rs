@@ -1,5 +1,7 @@
 //! The real world a plan is carried out in: the installation, the engine, Compose, and what was learnt.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use super::effects;
@@ -31,6 +33,12 @@ pub struct World<'a> {
     pub plan: Plan,
     /// Where the new release is, when it is not in its place yet (a preview).
     pub staged: Option<std::path::PathBuf>,
+    /// Containers this process started, and those it stopped: what must run, or not, after an outage.
+    pub started: BTreeSet<String>,
+    /// See `started`.
+    pub stopped: BTreeSet<String>,
+    /// There was an outage since everything was verified.
+    pub unverified: bool,
     /// The engine went away and did not come back in time: nothing waits for it again.
     pub engine_lost: bool,
     /// On the way back, which goes on where nothing can be written because the disk is full.
@@ -62,6 +70,9 @@ impl<'a> World<'a> {
             id: id.to_owned(),
             plan,
             staged: None,
+            started: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            unverified: false,
             engine_lost: false,
             undoing: false,
             unwritten: Vec::new(),

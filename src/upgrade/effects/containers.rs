@@ -322,6 +322,8 @@ pub async fn put_down(world: &mut World<'_>, id: &str, grace: Option<Duration>) 
         })?;
         world.engine.set_restart_policy(id, "no").await?;
     }
+    world.started.remove(id);
+    world.stopped.insert(id.to_owned());
     world.engine.stop(id, grace).await
 }
 
@@ -330,6 +332,8 @@ pub async fn put_up(world: &mut World<'_>, id: &str) -> Result<()> {
     if let Some(policy) = world.facts().restart_policies.get(id).cloned() {
         world.engine.set_restart_policy(id, &policy).await?;
     }
+    world.stopped.remove(id);
+    world.started.insert(id.to_owned());
     world.engine.start(id).await
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use rusqlite::params;
 
 use super::containers::grace;
-use super::images;
+use super::{images, swap};
 use crate::backup::{BackupManager, Kind as BackupKind};
 use crate::fault::{Fault, IoContext, Result};
 use crate::layout::Pointer;
@@ -42,6 +42,10 @@ fn put_pointer(world: &World<'_>, pointer: Pointer, version: Option<&Version>) -
 
 /// The point of no return: the other pointers and the records follow.
 pub async fn commit(world: &mut World<'_>) -> Result<()> {
+    // An engine that went away since may have taken everything with it.
+    if world.unverified {
+        swap::verify(world).await?;
+    }
     let plan = &world.plan;
     // Somebody may have pointed it elsewhere meanwhile.
     pointers::set(world.layout(), Pointer::Current, &plan.to)?;

@@ -1,19 +1,18 @@
 //! An engine that goes away in the middle (restarted, upgraded) and comes back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::containers::put_up;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
-use crate::upgrade::plan::Action;
 use crate::upgrade::world::World;
 
 /// How long an engine may be away. Its upgrade by a package manager takes less.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Whether `fault` came of an engine that was away and is back by now. What it took down with it, and what this change
-/// does not touch, runs again by then.
+/// Whether `fault` came of an engine that was away and is back by now. What it took down with it runs again by then.
 pub async fn outlasted(world: &mut World<'_>, fault: &Fault) -> bool {
     if fault.code() != Code::EngineUnreachable && world.engine.answers().await {
         return false;
@@ -36,14 +35,29 @@ pub async fn outlasted(world: &mut World<'_>, fault: &Fault) -> bool {
 async fn back_again(world: &mut World<'_>) -> Result<()> {
     world.engine = world.engine.reconnect(PATIENCE).await?;
     world.progress.note(Step::CheckingUpdates, Say::EngineBack { version: world.engine.version().into() });
-    let Ok(change) = world.change() else { return Ok(()) };
-    let untouched = change.services.iter().filter(|service| service.action == Action::Unchanged);
-    let ran: Vec<String> = untouched.flat_map(|service| service.was_running.clone()).collect();
-    for id in ran {
+    world.unverified = true;
+    for id in up(world) {
         // One that a person removed meanwhile is theirs.
         if world.engine.container(&id).await?.is_some_and(|container| !container.is_running()) {
             put_up(world, &id).await?;
         }
     }
     Ok(())
+}
+
+/// The containers that ran when the engine went away: an engine that is killed takes them all down, and starts only those
+/// again whose restart policy says so.
+///
+/// What an earlier process stopped, or brought up, is in the facts.
+fn up(world: &World<'_>) -> BTreeSet<String> {
+    let facts = world.facts();
+    let mut found = world.started.clone();
+    for service in world.plan.change.iter().flat_map(|change| &change.services) {
+        if !facts.stopped_at.contains_key(&service.name) {
+            found.extend(service.was_running.iter().cloned());
+        } else if facts.downtime_ms.contains_key(&service.name) && !world.undoing {
+            found.extend(facts.created.get(&service.name).into_iter().flatten().cloned());
+        }
+    }
+    found.difference(&world.stopped).cloned().collect()
 }

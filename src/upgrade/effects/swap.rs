@@ -145,6 +145,7 @@ pub async fn verify(world: &mut World<'_>) -> Result<()> {
     for probe in &info.health.probes {
         world.engine.probe(world.project(), probe).await?;
     }
+    world.unverified = false;
     world.progress.finished(Step::VerifyingServices, Say::VerifyFinished);
     Ok(())
 }
