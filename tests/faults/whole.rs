@@ -151,7 +151,7 @@ fn nothing_left(site: &Site<'_>) {
         "factory",
         "previous",
         "releases",
-        "reserve",
+        "state.reserve",
         "shared",
         "state.db",
         "state.db-shm",
