@@ -43,6 +43,21 @@ fn seen(site: &Site<'_>) -> Vec<Seen> {
     all
 }
 
+/// Every service of `version` has one container, with the image of that version, that is meant to run.
+pub fn images_are(site: &Site<'_>, version: &str) {
+    let all = seen(site);
+    let expected = &site.shop.images[version];
+    assert_eq!(all.len(), SERVICES.len(), "containers too many or too few: {all:#?}");
+    for one in &all {
+        let runs = ["running", "restarting"].contains(&one.state.as_str());
+        assert!(
+            runs && one.image == expected[one.service.as_str()],
+            "{} is not of {version}: {all:#?}",
+            one.service
+        );
+    }
+}
+
 /// Every service of `version` runs with the image of that version, is healthy, and there is no other container.
 pub fn stack_is(site: &Site<'_>, version: &str) {
     let all = seen(site);
@@ -136,7 +151,7 @@ fn nothing_left(site: &Site<'_>) {
         "factory",
         "previous",
         "releases",
-        "reserve",
+        "state.reserve",
         "shared",
         "state.db",
         "state.db-shm",
