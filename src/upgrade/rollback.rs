@@ -92,7 +92,7 @@ impl Way {
     /// As the runner takes it.
     fn plan(&self) -> Plan {
         Plan {
-            prepare: vec![Step::LoadImages { file: self.bundle.clone() }],
+            prepare: vec![Step::SecureWays, Step::LoadImages { file: self.bundle.clone() }],
             ..Plan::new(Kind::Rollback, Some(self.from.clone()), self.to.clone())
         }
     }

@@ -14,6 +14,7 @@ use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
 use crate::transfer::{Fetcher, FileRequest, Location};
 use crate::upgrade::step::Package;
+use crate::upgrade::ways::{self, Keeper};
 use crate::upgrade::world::World;
 use crate::upgrade::{pointers, releases};
 
@@ -31,7 +32,13 @@ pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
         expect: package.hash,
         size: package.size,
     };
-    let fetched = fetcher.file(&request).await?;
+    // The bundles of the ways back are read meanwhile: the network is slower than the disk.
+    let keeper = Keeper::of(world);
+    let (fetched, bundles) = tokio::join!(fetcher.file(&request), ways::bundles(&keeper));
+    let fetched = fetched?;
+    for way in bundles? {
+        ways::tell(world, way)?;
+    }
     world.learn(|facts| facts.bytes_downloaded += fetched.transferred)
 }
 
