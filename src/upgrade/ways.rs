@@ -26,7 +26,7 @@ use crate::progress::{Progress, Step};
 use crate::release::{ReleaseInfo, Version};
 
 pub use folder::info_of;
-pub use images::{ImageLoad, bring};
+pub use images::bring;
 pub use retention::needed;
 
 /// What mending needs besides the version. Cheap to make; it borrows nothing of a [`World`].
@@ -113,12 +113,7 @@ pub async fn mend(installation: &Installation, tools: &Tools, progress: &Progres
     all(installation, tools, progress, Act::Mend).await
 }
 
-async fn all(
-    installation: &Installation,
-    tools: &Tools,
-    progress: &Progress,
-    act: Act,
-) -> Result<Vec<Way>> {
+async fn all(installation: &Installation, tools: &Tools, progress: &Progress, act: Act) -> Result<Vec<Way>> {
     let keeper = Keeper { thorough: true, ..Keeper::new(installation, &tools.engine, progress) };
     let id = super::change::new_id();
     let mut ways = Vec::new();
@@ -143,6 +138,16 @@ pub fn tell(world: &mut World<'_>, way: Way) -> Result<()> {
     }
 }
 
+/// The file in `bundles/` that the release here was installed from; none for one that is no longer kept.
+pub fn recorded(installation: &Installation, version: &Version) -> Result<Option<String>> {
+    let version = version.to_string();
+    installation.store.with(|db| {
+        use rusqlite::OptionalExtension;
+        let sql = "SELECT bundle_hash FROM releases WHERE version = ?1";
+        Ok(db.query_row(sql, [version], |row| row.get(0)).optional()?.flatten())
+    })
+}
+
 /// The versions pointers name, each once, the last line of defence first.
 fn pointed(installation: &Installation) -> Result<Vec<Version>> {
     let mut versions = Vec::new();
@@ -156,13 +161,7 @@ fn pointed(installation: &Installation) -> Result<Vec<Version>> {
 impl Keeper<'_> {
     /// Looks at one part of the way to `version`, and mends it where that is asked for. The fault is why it could not
     /// be mended; a failure to find out anything at all is an error.
-    async fn tend(
-        &self,
-        version: &Version,
-        part: Part,
-        act: Act,
-        id: &str,
-    ) -> Result<(Way, Option<Fault>)> {
+    async fn tend(&self, version: &Version, part: Part, act: Act, id: &str) -> Result<(Way, Option<Fault>)> {
         let way = |condition| Way { version: version.to_string(), part, condition };
         let Some(info) = info_of(self.installation, version)? else {
             let folder = self.installation.layout.release(&version.to_string());
@@ -205,7 +204,9 @@ impl Keeper<'_> {
         }
         match self.refetch(info).await {
             Ok(()) => bring(self, info, None).await.map(drop),
-            Err(other) => Err(Fault::new(fault.code(), fault.object(), format!("{}; {other}", fault.detail()))),
+            Err(other) => {
+                Err(Fault::new(fault.code(), fault.object(), format!("{}; {other}", fault.detail())))
+            }
         }
     }
 }

@@ -33,7 +33,9 @@ pub fn assemble(info: &ReleaseInfo, origins: &[Origin], staging: &Path) -> Resul
                     taken = true;
                     break;
                 }
-                Err(fault) if matches!(fault.code(), Code::DiskFull | Code::DiskReadOnly) => return Err(fault),
+                Err(fault) if matches!(fault.code(), Code::DiskFull | Code::DiskReadOnly) => {
+                    return Err(fault);
+                }
                 Err(fault) => {
                     causes.push(fault.to_string());
                     let part = staging.join(&file.path);

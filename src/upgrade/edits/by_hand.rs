@@ -161,7 +161,10 @@ mod tests {
     fn a_difference_reads_like_any_other_and_can_be_cut_short() {
         let diff = unified("compose.yaml", "a\nb\n", "a\nB\n");
         assert_eq!(diff, "--- compose.yaml (as shipped)\n+++ compose.yaml\n@@ -1,2 +1,2 @@\n a\n-b\n+B\n");
-        assert_eq!(shortened(&diff, 4), "--- compose.yaml (as shipped)\n+++ compose.yaml\n@@ -1,2 +1,2 @@\n a\n… (+2)");
+        assert_eq!(
+            shortened(&diff, 4),
+            "--- compose.yaml (as shipped)\n+++ compose.yaml\n@@ -1,2 +1,2 @@\n a\n… (+2)"
+        );
         assert_eq!(shortened(&diff, 9), diff.trim_end());
     }
 

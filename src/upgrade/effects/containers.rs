@@ -12,7 +12,7 @@ use crate::progress::Step;
 use crate::upgrade::analyse::{self, NEW_MODEL, OLD_MODEL};
 use crate::upgrade::plan::{Action, ServicePlan};
 use crate::upgrade::world::World;
-use crate::upgrade::{pointers, releases};
+use crate::upgrade::{pointers, releases, ways};
 
 /// Creates the new containers of services that are swapped or added; none is started.
 pub async fn create(world: &mut World<'_>) -> Result<()> {
@@ -243,6 +243,11 @@ async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<St
                 }
             }
         }
+    }
+    if let Some(from) = &world.plan.from
+        && let Some(info) = ways::info_of(world.installation, from)?
+    {
+        ways::images_for(world, &info).await?;
     }
     replace(world, OLD_MODEL, service).await?;
     let all = world.engine.containers(world.project()).await?;

@@ -4,9 +4,9 @@ use std::fs::File;
 
 use rusqlite::params;
 
-use super::Keeper;
 use super::images::{blocking, candidates, holds};
 use super::source::Which;
+use super::{Keeper, recorded};
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::release::{Bundle, Digest, ReleaseInfo};
@@ -15,7 +15,7 @@ use crate::upgrade::{journal, pointers};
 impl Keeper<'_> {
     /// The bundle a release came from, where it is missing or damaged, and its images that are in no bundle.
     pub(super) async fn bundle_lacks(&self, info: &ReleaseInfo) -> Result<Vec<String>> {
-        let own = self.recorded(info)?;
+        let own = recorded(self.installation, &info.version)?;
         let (folder, images) = (self.bundles(), info.images.clone());
         blocking(move || {
             let mut lacking = Vec::new();
@@ -49,7 +49,7 @@ impl Keeper<'_> {
 
     /// Gets the bundle again: the same from the source, else one with everything, else one packed of what is here.
     pub(super) async fn refetch(&self, info: &ReleaseInfo) -> Result<()> {
-        let own = self.recorded(info)?;
+        let own = recorded(self.installation, &info.version)?;
         let hash = own.as_deref().and_then(hash_of);
         let mut failures: Vec<Fault> = Vec::new();
         for way in [Way::Own, Way::Full, Way::Packed] {
@@ -84,16 +84,6 @@ impl Keeper<'_> {
     fn packs(&self, info: &ReleaseInfo) -> Result<bool> {
         let factory = pointers::read(&self.installation.layout, Pointer::Factory)?;
         Ok(self.thorough || factory.as_ref() == Some(&info.version))
-    }
-
-    /// The file a release came from.
-    fn recorded(&self, info: &ReleaseInfo) -> Result<Option<String>> {
-        let version = info.version.to_string();
-        self.installation.store.with(|db| {
-            use rusqlite::OptionalExtension;
-            let sql = "SELECT bundle_hash FROM releases WHERE version = ?1";
-            Ok(db.query_row(sql, [version], |row| row.get(0)).optional()?.flatten())
-        })
     }
 
     fn record(&self, info: &ReleaseInfo, file: &str) -> Result<()> {

@@ -56,7 +56,8 @@ impl Keeper<'_> {
                 Difference::Extra => false,
                 Difference::Missing | Difference::Mode => true,
                 Difference::Changed => {
-                    changed == Changed::IsSetAside && !edits::is_known(layout, &info.version, &deviation.path)?
+                    changed == Changed::IsSetAside
+                        && !edits::is_known(layout, &info.version, &deviation.path)?
                 }
             };
             if bad {
@@ -155,7 +156,8 @@ impl Remake {
             copy(&place.join(path), &staging.join(path))?;
         }
         let version = &self.info.version;
-        for deviation in verify_release(&place, &self.info, &releases::editable(&self.info, &self.settings))? {
+        for deviation in verify_release(&place, &self.info, &releases::editable(&self.info, &self.settings))?
+        {
             let path = deviation.path;
             match deviation.difference {
                 Difference::Missing | Difference::Mode => {}

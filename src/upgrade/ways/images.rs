@@ -13,12 +13,9 @@ use crate::release::info::ImageInfo;
 use crate::upgrade::effects::images::pin;
 use crate::upgrade::effects::prepare::bundle_path;
 
-/// What was loaded.
-pub type ImageLoad = Vec<ImageInfo>;
-
 /// Loads what the engine lacks of the images of `info`, from the package `first` where it has them, else from any
 /// bundle here, and pins all of them. Gives what was loaded.
-pub async fn bring(keeper: &Keeper<'_>, info: &ReleaseInfo, first: Option<&str>) -> Result<ImageLoad> {
+pub async fn bring(keeper: &Keeper<'_>, info: &ReleaseInfo, first: Option<&str>) -> Result<Vec<ImageInfo>> {
     let mut missing = Vec::new();
     for image in &info.images {
         if keeper.engine.find_image(image).await?.is_none() {
@@ -32,8 +29,9 @@ pub async fn bring(keeper: &Keeper<'_>, info: &ReleaseInfo, first: Option<&str>)
     }
     for image in &info.images {
         let found = keeper.engine.find_image(image).await?;
-        let id = found
-            .ok_or_else(|| Fault::new(Code::ImageMissing, &image.reference, format!("wanted {}", image.id)))?;
+        let id = found.ok_or_else(|| {
+            Fault::new(Code::ImageMissing, &image.reference, format!("wanted {}", image.id))
+        })?;
         keeper.engine.tag_image(&id, &pin(keeper.project(), image)).await?;
         if missing.contains(image) {
             let image = image.reference.clone();

@@ -21,7 +21,11 @@ impl Keeper<'_> {
     pub(super) async fn pack(&self, info: &ReleaseInfo) -> Result<String> {
         let lacking = self.folder_lacks(info)?.into_iter().chain(self.images_lack(info).await?).next();
         if let Some(lacking) = lacking {
-            return Err(Fault::new(Code::ReleaseDamaged, &info.version, format!("{lacking} is not there to be packed")));
+            return Err(Fault::new(
+                Code::ReleaseDamaged,
+                &info.version,
+                format!("{lacking} is not there to be packed"),
+            ));
         }
         let bundles = self.bundles();
         fs::create_dir_all(&bundles).at(&bundles)?;

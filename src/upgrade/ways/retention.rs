@@ -15,7 +15,8 @@ pub fn needed(folder: &Path, own: &BTreeSet<String>, images: &[ImageInfo]) -> Re
     let mut others: Vec<(PathBuf, u64)> = Vec::new();
     for path in candidates(folder, None)? {
         let name = name_of(&path);
-        let ours = own.contains(&name) || name.strip_suffix(".converted").is_some_and(|name| own.contains(name));
+        let ours =
+            own.contains(&name) || name.strip_suffix(".converted").is_some_and(|name| own.contains(name));
         if !ours {
             let size = path.metadata().map(|meta| meta.len()).unwrap_or(u64::MAX);
             others.push((path, size));

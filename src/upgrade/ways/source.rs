@@ -27,8 +27,7 @@ impl Keeper<'_> {
     ) -> Result<String> {
         // Whoever upgrades must not wait long for what is only a precaution.
         let policy = Policy { attempts: 1, ..Policy::from(&self.installation.settings.download) };
-        let fetcher =
-            Fetcher::with_policy(self.installation.store.clone(), policy, self.progress.clone())?;
+        let fetcher = Fetcher::with_policy(self.installation.store.clone(), policy, self.progress.clone())?;
         let source = Source::parse(&self.installation.settings.source)?;
         let (manifest, at) = self.manifest(&fetcher, &source, info).await?;
         let arch = Arch::from_oci(self.engine.arch());
@@ -44,8 +43,8 @@ impl Keeper<'_> {
             Which::Own => own_package,
             Which::Full => full,
         };
-        let package =
-            package.ok_or_else(|| Fault::new(Code::NoPackage, &info.version, "the source has no such package"))?;
+        let package = package
+            .ok_or_else(|| Fault::new(Code::NoPackage, &info.version, "the source has no such package"))?;
         let hash = package.hash.digest().ok_or_else(|| {
             Fault::new(Code::HashMissing, &package.url, "what is fetched again must be what it was")
         })?;
