@@ -11,6 +11,8 @@ mod repack;
 mod retention;
 mod source;
 
+use std::sync::{Mutex, PoisonError};
+
 use super::change::Tools;
 use super::edits;
 use super::installation::Installation;
@@ -36,12 +38,20 @@ pub struct Keeper<'a> {
     progress: Progress,
     /// Whoever asked has the time for everything that can be done.
     thorough: bool,
+    /// Edits that were found where none belong and were set aside: whoever asked tells them.
+    edits: Mutex<Vec<Say>>,
 }
 
 impl<'a> Keeper<'a> {
     /// For an installation.
     pub fn new(installation: &'a Installation, engine: &Engine, progress: &Progress) -> Self {
-        Self { installation, engine: engine.clone(), progress: progress.clone(), thorough: false }
+        Self {
+            installation,
+            engine: engine.clone(),
+            progress: progress.clone(),
+            thorough: false,
+            edits: Mutex::default(),
+        }
     }
 
     /// For a change.
@@ -68,6 +78,7 @@ pub async fn secure(world: &mut World<'_>) -> Result<()> {
         let target = world.plan.to.clone();
         for part in [Part::Folder, Part::Images] {
             let (way, fault) = keeper.tend(&target, part, Act::Mend, &id).await?;
+            tell_edits(world, &keeper)?;
             if let Some(fault) = fault {
                 return Err(fault);
             }
@@ -78,6 +89,7 @@ pub async fn secure(world: &mut World<'_>) -> Result<()> {
     for version in pointed(world.installation)? {
         for part in [Part::Folder, Part::Images] {
             let (way, _) = keeper.tend(&version, part, Act::Mend, &id).await?;
+            tell_edits(world, &keeper)?;
             tell(world, way)?;
         }
     }
@@ -123,7 +135,12 @@ async fn all(installation: &Installation, tools: &Tools, progress: &Progress, ac
             ways.push(keeper.tend(&version, part, act, &id).await?.0);
         }
     }
+    keeper.take_edits().into_iter().for_each(|say| keeper.progress.warning(Step::CheckingUpdates, say));
     Ok(ways)
+}
+
+fn tell_edits(world: &mut World<'_>, keeper: &Keeper<'_>) -> Result<()> {
+    keeper.take_edits().into_iter().try_for_each(|say| world.warn(Step::CheckingUpdates, say))
 }
 
 /// Tells what became of a part: a note where it is back, a warning that the result repeats where it is not.
@@ -159,6 +176,10 @@ fn pointed(installation: &Installation) -> Result<Vec<Version>> {
 }
 
 impl Keeper<'_> {
+    fn take_edits(&self) -> Vec<Say> {
+        std::mem::take(&mut *self.edits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Looks at one part of the way to `version`, and mends it where that is asked for. The fault is why it could not
     /// be mended; a failure to find out anything at all is an error.
     async fn tend(&self, version: &Version, part: Part, act: Act, id: &str) -> Result<(Way, Option<Fault>)> {
@@ -182,9 +203,8 @@ impl Keeper<'_> {
             return Ok((way(Condition::Lacking(what)), None));
         }
         let mended = match part {
-            Part::Folder => self.remake(&info, id).await,
-            Part::Images => self.reload(&info).await,
             Part::Bundle => self.refetch(&info).await,
+            _ => self.bring_back(&info, part, id).await,
         };
         Ok(match mended {
             Ok(()) => (way(Condition::Mended(what)), None),
@@ -195,18 +215,25 @@ impl Keeper<'_> {
         })
     }
 
-    /// Loads and pins; where no bundle here has an image, its bundle is got again first.
-    async fn reload(&self, info: &ReleaseInfo) -> Result<()> {
-        let first = bring(self, info, None).await;
-        let Err(fault) = first else { return Ok(()) };
+    /// Makes the folder again, or loads and pins the images; where nothing here has what that takes, the bundle is got
+    /// again first.
+    async fn bring_back(&self, info: &ReleaseInfo, part: Part, id: &str) -> Result<()> {
+        let Err(fault) = self.bring_back_from_here(info, part, id).await else { return Ok(()) };
         if self.bundle_lacks(info).await?.is_empty() {
             return Err(fault);
         }
         match self.refetch(info).await {
-            Ok(()) => bring(self, info, None).await.map(drop),
+            Ok(()) => self.bring_back_from_here(info, part, id).await,
             Err(other) => {
                 Err(Fault::new(fault.code(), fault.object(), format!("{}; {other}", fault.detail())))
             }
+        }
+    }
+
+    async fn bring_back_from_here(&self, info: &ReleaseInfo, part: Part, id: &str) -> Result<()> {
+        match part {
+            Part::Folder => self.remake(info, id).await,
+            _ => bring(self, info, None).await.map(drop),
         }
     }
 }

@@ -16,6 +16,7 @@ fn upgraded() -> (Stack, Device) {
     stack.release("1.0.0", |r| {
         r.service("app", &format!("{IDLE}\nvolumes: ['./page:/page:ro']"))
             .service("side", IDLE)
+            .dockerfile("side", "LABEL unlike=app")
             .file("page/index.html", "one")
             .file("page/other.html", "other");
     });

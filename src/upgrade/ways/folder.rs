@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use super::Keeper;
 use super::images::{blocking, candidates};
 use crate::fault::{Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
 use crate::messages::Say;
-use crate::progress::Step;
 use crate::release::tree::{Difference, verify_release};
 use crate::release::unpack::{Origin, assemble};
 use crate::release::{Bundle, ReleaseInfo, Version};
@@ -85,17 +85,25 @@ impl Keeper<'_> {
         };
         let staging = job.staging();
         let version = info.version.to_string();
+        let found = edits::by_hand(self.installation, &info.version)?;
         let (job, aside) = blocking(move || job.stage()).await?;
-        for (path, kept) in aside {
-            let say = Say::ConfigSetAside { path, kept: kept.display().to_string() };
-            self.progress.warning(Step::CheckingUpdates, say);
-        }
+        self.note_edits(&found, aside);
         let former = replaced_folder(&info.version, id);
         let held = self.installation.store.with(|db| {
             let sql = "UPDATE containers SET release = ?2 WHERE release = ?1";
             db.execute(sql, [&version, &former])
         })?;
         blocking(move || job.exchange(&staging, held > 0)).await
+    }
+}
+
+impl Keeper<'_> {
+    fn note_edits(&self, found: &[edits::Edit], aside: Aside) {
+        let mut says = self.edits.lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, kept) in aside {
+            says.extend(found.iter().find(|edit| edit.path == path).map(|edit| edit.say(edits::SHORT)));
+            says.push(Say::ConfigSetAside { path, kept: kept.display().to_string() });
+        }
     }
 }
 
