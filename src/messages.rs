@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod ways;
 
 /// The language of messages to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,6 +80,8 @@ pub enum Say {
     StateReleaseUnreadable { folder: String },
     StateBundleUnknown { version: String },
     StateBackupUnreadable { file: String },
+    Way(ways::Way),
+    Edited { version: String, path: String, diff: String },
     Warning { text: String },
 }
 
@@ -184,6 +187,8 @@ impl Say {
                 )
             }
             StateBackupUnreadable { file } => format!("the backup {file} cannot be read and has no record"),
+            Way(way) => way.text(Lang::En),
+            Edited { version, path, diff } => format!("{path} of {version} was edited by hand\n{diff}"),
             Warning { text } => text.clone(),
         }
     }
@@ -266,6 +271,8 @@ impl Say {
                 format!("找不到 {version} 的安装包；其镜像只能来自引擎")
             }
             StateBackupUnreadable { file } => format!("备份 {file} 无法读取，没有记录"),
+            Way(way) => way.text(Lang::Zh),
+            Edited { version, path, diff } => format!("{version} 的 {path} 被手工修改\n{diff}"),
             Warning { text } => text.clone(),
         }
     }

@@ -8,6 +8,7 @@ mod document;
 mod engine;
 mod images;
 mod inspect;
+mod installed;
 mod patch;
 mod publish;
 mod settings;
@@ -23,6 +24,7 @@ use crate::fault::Result;
 pub use build::{BuildReport, BuildRequest, PackageReport, Stage, build};
 pub use engine::build_with_engine;
 pub use inspect::{InspectedImage, InspectedLayer, InspectedMember, Inspection, inspect};
+pub use installed::pack_installed;
 pub use patch::PatchBase;
 pub use publish::{PublishReport, publish};
 

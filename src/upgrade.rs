@@ -34,6 +34,7 @@ mod rollback;
 pub mod runner;
 mod soak;
 pub mod step;
+mod ways;
 mod world;
 
 pub use crate::backup::exchange_inside;

@@ -158,7 +158,11 @@ pub enum Command {
     /// Check the engine, Compose, disk, clock, source and installation, and say how to mend what is wrong.
     ///
     /// Works without an installation too. Exits with 1 when something has to be mended.
-    Doctor,
+    Doctor {
+        /// Bring back what is missing: images, bundles and release folders of the ways back, records of backups.
+        #[arg(long)]
+        fix: bool,
+    },
     /// Pack, publish and inspect releases (for publishers).
     #[command(subcommand)]
     Release(ReleaseCommand),

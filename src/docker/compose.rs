@@ -68,9 +68,22 @@ impl Compose {
         files: &[String],
         published_as: &Path,
     ) -> Result<Compiled> {
-        let project = Project { name: project, dir };
+        self.compiled(Project { name: project, dir }.compile(files), dir, published_as).await
+    }
+
+    /// The same with the services of every profile.
+    pub async fn compile_every(
+        &self,
+        project: &str,
+        dir: &Path,
+        files: &[String],
+        published_as: &Path,
+    ) -> Result<Compiled> {
+        self.compiled(Project { name: project, dir }.compile_every(files), dir, published_as).await
+    }
+
+    async fn compiled(&self, args: Vec<String>, dir: &Path, published_as: &Path) -> Result<Compiled> {
         let object = dir.display().to_string();
-        let args = project.compile(files);
         let done = self.program.run(&object, &args, dir, READ_TIMEOUT).await?;
         if !done.success {
             return Err(complaint::of_config(&object, &done.stderr));
@@ -102,7 +115,8 @@ impl Compose {
         current_dir: &Path,
         model: &Path,
     ) -> Result<BTreeMap<String, String>> {
-        let args = Project { name: project, dir: current_dir }.hashes(model);
+        let args =
+            Project { name: project, dir: current_dir }.hashes(model, &Model::from_file(model)?.profiles());
         let object = model.display().to_string();
         let done = self.program.run(&object, &args, parent(model), READ_TIMEOUT).await?;
         if !done.success {
@@ -145,7 +159,12 @@ impl Compose {
         scales: &BTreeMap<String, u32>,
         services: &[String],
     ) -> Result<Vec<String>> {
-        let args = Project { name: project, dir: current_dir }.create_beside(model, scales, services);
+        let args = Project { name: project, dir: current_dir }.create_beside(
+            model,
+            &Model::from_file(model)?.profiles(),
+            scales,
+            services,
+        );
         self.act(&args, model, services).await
     }
 
@@ -162,7 +181,11 @@ impl Compose {
         model: &Path,
         services: &[String],
     ) -> Result<Vec<String>> {
-        let args = Project { name: project, dir: current_dir }.recreate(model, services);
+        let args = Project { name: project, dir: current_dir }.recreate(
+            model,
+            &Model::from_file(model)?.profiles(),
+            services,
+        );
         self.act(&args, model, services).await
     }
 

@@ -6,7 +6,7 @@ mod order;
 mod publish;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -77,6 +77,39 @@ impl Model {
         let once = service::awaited_to_complete(self.section("services"));
         let value = self.document.get("services")?.get(name)?;
         Some(Service::read(name, value, &once, self))
+    }
+
+    /// The profiles its services belong to.
+    pub(super) fn profiles(&self) -> Vec<String> {
+        let lists = self.section("services").filter_map(|(_, service)| service.get("profiles")?.as_array());
+        let names = lists.flatten().filter_map(Value::as_str).map(str::to_owned);
+        names.collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// This model and, out of `other`, the services `names` with all they depend on and whatever they use. What this
+    /// model has stays as it is.
+    pub fn with_services_of(&self, other: &Model, names: &BTreeSet<String>) -> Self {
+        let (mut wanted, mut open) = (BTreeSet::new(), names.iter().cloned().collect::<Vec<_>>());
+        while let Some(name) = open.pop() {
+            if let Some(service) = other.service(&name).filter(|_| wanted.insert(name.clone())) {
+                open.extend(service.depends_on);
+            }
+        }
+        let mut model = self.clone();
+        for (section, entries) in other.document.as_object().into_iter().flatten() {
+            let Some(entries) = entries.as_object() else { continue };
+            for (name, value) in
+                entries.iter().filter(|(name, _)| section != "services" || wanted.contains(*name))
+            {
+                let document = model.document.as_object_mut().into_iter();
+                let own =
+                    document.map(|document| document.entry(section).or_insert_with(|| Map::new().into()));
+                for own in own.filter_map(Value::as_object_mut) {
+                    own.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        model
     }
 
     /// The model with namespaces shared with a service turned into ones shared with its container, as Compose
@@ -182,6 +215,24 @@ mod tests {
         let tied = model.tied(&BTreeMap::from([("db".to_owned(), "1f".to_owned())]));
         let expected = serde_json::json!({"network_mode":"container:1f","pid":"host","ipc":"service:x"});
         assert_eq!(tied.document()["services"]["a"], expected);
+    }
+
+    #[test]
+    fn services_behind_a_profile_come_in_with_what_they_need_and_nothing_else_does() {
+        let model = |json: &str| Model::from_json(json.as_bytes(), "stack").unwrap();
+        let active = model(r#"{"name":"x","services":{"web":{"image":"1"}},"networks":{"default":{}}}"#);
+        let every = model(
+            r#"{"name":"x","services":{"web":{"image":"2"},"debug":{"profiles":["d"],"depends_on":{"tool":{}}},
+                "tool":{"profiles":["t"]},"other":{"profiles":["o"]}},"volumes":{"logs":{}}}"#,
+        );
+        let names = BTreeSet::from(["debug".to_owned()]);
+        let both = active.with_services_of(&every, &names);
+        let services = both.document()["services"].as_object().unwrap();
+        assert_eq!(services.keys().collect::<Vec<_>>(), ["debug", "tool", "web"]);
+        assert_eq!(services["web"]["image"], "1");
+        assert!(both.document()["volumes"]["logs"].is_object());
+        assert_eq!(both.profiles(), ["d", "t"]);
+        assert!(active.profiles().is_empty());
     }
 
     #[test]

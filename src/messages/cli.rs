@@ -117,6 +117,7 @@ words! {
     PlanNothing { version } "nothing to do: {version} stays as it is" "无需操作：{version} 保持不变";
     QuarantinedWhy { version, reason, at } "{version}: {reason} (since {at})" "{version}：{reason}（始于 {at}）";
     Steps "steps" "步骤";
+    EditsByHand "edited by hand, will be set aside in shared/edits" "手工修改的文件，将另存到 shared/edits";
     Services "services" "服务";
     ServicesLater "what happens to each service is known once the package is here"
         "下载安装包后才能确定每个服务的操作";

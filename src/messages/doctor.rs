@@ -14,7 +14,7 @@ pub enum Look {
     Source { newest: String },
     Pointer { name: &'static str, version: String },
     NoPointer { name: &'static str },
-    Edited { name: &'static str, version: String, paths: String },
+    Edited { name: &'static str, version: String, paths: String, diff: String },
     NothingUnfinished,
     Unfinished { id: String, state: &'static str },
     Reserve,
@@ -22,8 +22,6 @@ pub enum Look {
     StateRebuilt,
     BackupsAgree,
     BackupProblem { what: String },
-    ImagesThere { name: &'static str },
-    ImagesMissing { name: &'static str, images: String },
 }
 
 impl Look {
@@ -46,8 +44,12 @@ impl Look {
             Pointer { name, version } => format!("{name} is {version}, and whole"),
             NoPointer { name } if zh => format!("没有 {name}"),
             NoPointer { name } => format!("there is no {name}"),
-            Edited { name, version, paths } if zh => format!("{name}（{version}）中有改动的文件：{paths}"),
-            Edited { name, version, paths } => format!("files of {name} ({version}) were edited: {paths}"),
+            Edited { name, version, paths, diff } if zh => {
+                format!("{name}（{version}）中有改动的文件：{paths}\n{diff}")
+            }
+            Edited { name, version, paths, diff } => {
+                format!("files of {name} ({version}) were edited: {paths}\n{diff}")
+            }
             NothingUnfinished if zh => "没有未完成的变更".into(),
             NothingUnfinished => "no change is unfinished".into(),
             Unfinished { id, state } if zh => format!("变更 {id} 未完成（{state}）"),
@@ -62,10 +64,6 @@ impl Look {
             BackupsAgree => "backup records and files agree".into(),
             BackupProblem { what } if zh => format!("备份记录与文件不一致：{what}"),
             BackupProblem { what } => format!("backup records and files do not agree: {what}"),
-            ImagesThere { name } if zh => format!("{name} 的镜像齐全"),
-            ImagesThere { name } => format!("the images of {name} are there"),
-            ImagesMissing { name, images } if zh => format!("缺少 {name} 的镜像：{images}"),
-            ImagesMissing { name, images } => format!("images of {name} are missing: {images}"),
         }
     }
 
@@ -94,10 +92,6 @@ impl Look {
             ],
             StateRebuilt => ["Run 'client upgrade'.", "请运行 'client upgrade'。"],
             BackupProblem { .. } => ["Run 'client backup prune'.", "请运行 'client backup prune'。"],
-            ImagesMissing { .. } => [
-                "Run 'client upgrade --force-full' while the source can be reached.",
-                "请在能访问更新源时运行 'client upgrade --force-full'。",
-            ],
             _ => ["", ""],
         };
         let [english, chinese] = words;

@@ -3,7 +3,10 @@
 //! Both roads end in the same place: every file `release.json` declares is there with its content and mode,
 //! and nothing else. The folder is built under a temporary name; the caller renames it into place.
 
+mod assemble;
 pub(super) mod place;
+
+pub use assemble::{Origin, assemble};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

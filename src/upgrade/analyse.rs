@@ -26,7 +26,7 @@ pub const OLD_MODEL: &str = "old.json";
 /// Plans the half of the change that touches the stack. `restore` names the backup whose data comes back.
 pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangePlan> {
     let target = world.target()?;
-    let new = compile(world, &world.target_folder(), &target).await?;
+    let Compiled { model: new, dormant } = compile(world, &world.target_folder(), &target).await?;
     let new_path = world.work_file(NEW_MODEL)?;
     new.to_file(&new_path)?;
     let old = match compile_current(world).await {
@@ -41,7 +41,9 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
     if let Some(old) = &old {
         refuse_changed_definitions(old, &new)?;
     }
-    let containers = world.engine.containers(world.project()).await?;
+    let mut containers = world.engine.containers(world.project()).await?;
+    // Not running and not wanted by itself: whose it is decides about it.
+    containers.retain(|container| !dormant.contains(&container.service));
     let hashes = hashes(world, &new, &new_path, &containers).await?;
     let wanted = wanted(world, &target, &new, &hashes).await?;
     let present = present(world, &new, &containers)?;
@@ -75,19 +77,41 @@ pub async fn compile_current(world: &World<'_>) -> Result<Option<Model>> {
         return Ok(None);
     };
     let folder = world.layout().release(&version.to_string());
-    let model = compile(world, &folder, &releases::require(world.layout(), &version)?).await?;
+    let model = compile(world, &folder, &releases::require(world.layout(), &version)?).await?.model;
     model.to_file(&world.work_file(OLD_MODEL)?)?;
     Ok(Some(model))
 }
 
-/// Compiles the Compose files of a release as they will be read in `current/`.
-async fn compile(world: &World<'_>, folder: &Path, info: &ReleaseInfo) -> Result<Model> {
-    let current = world.layout().current();
-    let compiled = world.compose.compile(world.project(), folder, &info.compose, &current).await?;
+/// A release as it will be read in `current/`.
+struct Compiled {
+    /// Its services, those included that an operator started by hand out of an inactive profile.
+    model: Model,
+    /// Services of inactive profiles that have containers, none of which runs.
+    dormant: BTreeSet<String>,
+}
+
+/// Compiles the Compose files of a release.
+async fn compile(world: &World<'_>, folder: &Path, info: &ReleaseInfo) -> Result<Compiled> {
+    let (project, current) = (world.project(), world.layout().current());
+    let compiled = world.compose.compile(project, folder, &info.compose, &current).await?;
     for text in compiled.warnings {
         world.progress.note(progress::Step::CheckingUpdates, Say::Warning { text });
     }
-    Ok(compiled.model)
+    let active = compiled.model;
+    let containers = world.engine.containers(project).await?;
+    let others: Vec<&Container> =
+        containers.iter().filter(|one| !one.one_off && active.service(&one.service).is_none()).collect();
+    if others.is_empty() {
+        return Ok(Compiled { model: active, dormant: BTreeSet::new() });
+    }
+    let every = world.compose.compile_every(project, folder, &info.compose, &current).await?.model;
+    let known = others.iter().filter(|one| every.service(&one.service).is_some());
+    let (running, idle): (Vec<_>, Vec<_>) = known.partition(|one| one.is_running());
+    let name = |one: &&Container| one.service.clone();
+    let running: BTreeSet<String> = running.into_iter().map(name).collect();
+    let model = active.with_services_of(&every, &running);
+    let dormant = idle.into_iter().map(name).filter(|name| model.service(name).is_none()).collect();
+    Ok(Compiled { model, dormant })
 }
 
 /// Compose's hash of every service. That of a service which shares a namespace with another's container is made

@@ -125,6 +125,16 @@ pub struct PlanService {
     pub reason: String,
 }
 
+/// A file of the installed release that was edited by hand, though it is not declared as editable: an upgrade sets it
+/// aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanEdit {
+    /// The file.
+    pub path: String,
+    /// What was changed, as a unified diff; empty where it is no text.
+    pub diff: String,
+}
+
 /// What an upgrade would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlanReport {
@@ -179,6 +189,8 @@ pub enum DataPlan {
         /// When it was made, RFC 3339 UTC: what was written since will not be in the restored data.
         at: String,
     },
+    /// Edits by hand that would be set aside.
+    pub edits: Vec<PlanEdit>,
 }
 
 /// A service in `status`.

@@ -334,6 +334,7 @@ pub fn preparation(
 ) -> Vec<Step> {
     let file = package.file.clone();
     vec![
+        Step::SecureWays,
         Step::Fetch(package),
         Step::Unpack { file: file.clone(), patch },
         Step::CarryEdits,

@@ -1,7 +1,8 @@
 //! `client upgrade`, `check` and `plan`.
 
-use super::api::{CheckReport, PlanReport, PlanService, PlanStep, UpgradeOptions};
+use super::api::{CheckReport, PlanEdit, PlanReport, PlanService, PlanStep, UpgradeOptions};
 use super::change::{self, Tools};
+use super::edits;
 use super::ending::{self, Ended};
 use super::installation::Installation;
 use super::journal::ChangeState;
@@ -69,9 +70,21 @@ pub async fn plan(
         disk_needed: offer.manifest.requires.disk_bytes.unwrap_or(bytes * 2),
         steps,
         services: services.collect(),
+        edits: edits_by_hand(installation, &offer)?,
         services_known: preview.is_some() || offer.decision.strategy == Strategy::None,
         back: None,
     })
+}
+
+/// What a person changed in the release that would be left.
+fn edits_by_hand(installation: &Installation, offer: &Offer) -> Result<Vec<PlanEdit>> {
+    let Some(version) = offer.installed.as_ref().filter(|_| offer.decision.strategy != Strategy::None) else {
+        return Ok(Vec::new());
+    };
+    let found = edits::by_hand(installation, version)?;
+    let shown =
+        |edit: edits::Edit| PlanEdit { path: edit.path, diff: edits::shortened(&edit.diff, edits::LONG) };
+    Ok(found.into_iter().map(shown).collect())
 }
 
 /// The main job. Finishes an interrupted change first.

@@ -4,18 +4,18 @@ use std::path::Path;
 
 use super::api::Finding;
 use super::change::Tools;
+use super::edits::{self, Edit};
 use super::installation::Installation;
 use super::journal::Journal;
-use super::rollback::bundle_of;
-use super::{pointers, rebuild, releases};
-use crate::backup::{BackupManager, Problem};
+use super::{pointers, rebuild, releases, ways};
+use crate::backup::{BackupManager, Kind as BackupKind, Problem};
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Lang;
 use crate::messages::doctor::Look;
+use crate::messages::ways::{Condition, Part, Way};
 use crate::progress::Progress;
 use crate::release::manifest::{MAX_BYTES, Manifest};
-use crate::release::tree::verify_release;
 use crate::state::reserve;
 use crate::transfer::{Fetcher, Source};
 
@@ -23,7 +23,9 @@ use crate::transfer::{Fetcher, Source};
 const LITTLE_ROOM: u64 = 1 << 30;
 
 /// All findings, in the order a person would look.
-pub async fn doctor(root: &Path, progress: &Progress) -> Vec<Finding> {
+///
+/// With `fix`, what can be mended is, before it is looked at: then another client must not be at work.
+pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding> {
     let mut report = Report { lang: progress.lang(), findings: Vec::new() };
     let tools = Tools::find().await;
     match &tools {
@@ -43,16 +45,23 @@ pub async fn doctor(root: &Path, progress: &Progress) -> Vec<Finding> {
         }
     };
     report.good("installation", Look::Installation { project: installation.settings.project.clone() });
+    let lock = match fix.then(|| installation.lock("doctor")).transpose() {
+        Ok(lock) => lock,
+        Err(fault) => {
+            report.bad("installation", &fault);
+            return report.findings;
+        }
+    };
     report.disk(&installation);
-    report.state(&installation);
+    report.state(&installation, lock.is_some());
     report.clock();
     report.source(&installation, progress).await;
+    if let Ok(tools) = &tools {
+        report.ways(&installation, tools, lock.is_some(), progress).await;
+    }
     report.pointers(&installation);
     report.unfinished(&installation);
-    report.backups(&installation);
-    if let Ok(tools) = &tools {
-        report.images(&installation, tools).await;
-    }
+    report.backups(&installation, lock.is_some());
     report.findings
 }
 
@@ -90,13 +99,16 @@ impl Report {
         }
     }
 
-    fn state(&mut self, installation: &Installation) {
+    fn state(&mut self, installation: &Installation, fix: bool) {
         match rebuild::is_rebuilt(installation) {
             Ok(true) => self.worry("state", Look::StateRebuilt),
             Ok(false) => {}
             Err(fault) => self.bad("state", &fault),
         }
         let reserve = reserve::beside(&installation.layout.state_db());
+        if fix && let Err(fault) = reserve::ensure(&reserve) {
+            self.bad("reserve", &fault);
+        }
         match reserve::is_there(&reserve) {
             true => self.good("reserve", Look::Reserve),
             false => self.worry("reserve", Look::ReserveMissing { path: reserve.display().to_string() }),
@@ -122,12 +134,19 @@ impl Report {
             match release_at(installation, pointer) {
                 Ok(None) if pointer == Pointer::Previous => {}
                 Ok(None) => self.worry("pointers", Look::NoPointer { name: pointer.name() }),
-                Ok(Some((version, changed))) if changed.is_empty() => {
+                Ok(Some((version, edits))) if edits.is_empty() => {
                     self.good("pointers", Look::Pointer { name: pointer.name(), version });
                 }
-                Ok(Some((version, changed))) => {
-                    let paths = changed.join(", ");
-                    self.worry("pointers", Look::Edited { name: pointer.name(), version, paths });
+                Ok(Some((version, edits))) => {
+                    let paths: Vec<&str> = edits.iter().map(|edit| edit.path.as_str()).collect();
+                    let diff: String = edits.iter().map(|edit| edit.diff.as_str()).collect();
+                    let look = Look::Edited {
+                        name: pointer.name(),
+                        version,
+                        paths: paths.join(", "),
+                        diff: edits::shortened(&diff, edits::LONG),
+                    };
+                    self.worry("pointers", look);
                 }
                 Err(fault) => self.bad("pointers", &fault),
             }
@@ -144,9 +163,17 @@ impl Report {
         }
     }
 
-    fn backups(&mut self, installation: &Installation) {
+    fn backups(&mut self, installation: &Installation, fix: bool) {
         let manager = BackupManager::new(installation.store.clone(), installation.layout.backups());
-        match manager.reconcile() {
+        let keep = installation.settings.backup.keep;
+        let mended = match fix {
+            true => manager
+                .reconcile()
+                .and_then(|_| manager.prune(keep, BackupKind::PreUpgrade, &[]))
+                .and_then(|_| manager.reconcile()),
+            false => manager.reconcile(),
+        };
+        match mended {
             Err(fault) => self.bad("backups", &fault),
             Ok(problems) if problems.is_empty() => self.good("backups", Look::BackupsAgree),
             Ok(problems) => {
@@ -163,24 +190,30 @@ impl Report {
         }
     }
 
-    /// Every image that a pointer may need is in the engine, or in a bundle here.
-    async fn images(&mut self, installation: &Installation, tools: &Tools) {
-        for pointer in Pointer::ALL {
-            let found = missing_images(installation, tools, pointer).await;
-            match found {
-                Ok(None) => {}
-                Ok(Some(missing)) if missing.is_empty() => {
-                    self.good("images", Look::ImagesThere { name: pointer.name() });
-                }
-                Ok(Some(missing)) => {
-                    self.worry(
-                        "images",
-                        Look::ImagesMissing { name: pointer.name(), images: missing.join(", ") },
-                    );
-                }
-                Err(fault) => self.bad("images", &fault),
-            }
+    /// Folder, images and bundle of every version that may be gone back to.
+    async fn ways(&mut self, installation: &Installation, tools: &Tools, fix: bool, progress: &Progress) {
+        let found = match fix {
+            true => ways::mend(installation, tools, progress).await,
+            false => ways::inspect(installation, tools, progress).await,
+        };
+        match found {
+            Err(fault) => self.bad("images", &fault),
+            Ok(found) => found.into_iter().for_each(|way| self.way(way)),
         }
+    }
+
+    fn way(&mut self, way: Way) {
+        let check = match way.part {
+            Part::Folder => "folders",
+            Part::Images => "images",
+            Part::Bundle => "bundles",
+        };
+        let status = match way.condition {
+            Condition::Whole | Condition::Mended(_) => "ok",
+            Condition::Lacking(_) => "warning",
+            Condition::Lost(..) => "failed",
+        };
+        self.add(check, status, way.text(self.lang), way.help(self.lang));
     }
 }
 
@@ -191,34 +224,11 @@ async fn newest(installation: &Installation, progress: &Progress) -> Result<Mani
     Manifest::from_json(&fetcher.document(&at, MAX_BYTES).await?, &at.to_string())
 }
 
-/// The version a pointer names and the files of its release that are not as they were shipped.
-fn release_at(installation: &Installation, pointer: Pointer) -> Result<Option<(String, Vec<String>)>> {
-    let layout = &installation.layout;
-    let Some(version) = pointers::read(layout, pointer)? else {
-        return Ok(None);
-    };
-    let info = releases::require(layout, &version)?;
-    let folder = layout.release(&version.to_string());
-    let deviations = verify_release(&folder, &info, &releases::editable(&info, &installation.settings))?;
-    Ok(Some((version.to_string(), deviations.into_iter().map(|deviation| deviation.path).collect())))
-}
-
-/// The images of a pointer's release that are neither in the engine nor in its bundle.
-async fn missing_images(
-    installation: &Installation,
-    tools: &Tools,
-    pointer: Pointer,
-) -> Result<Option<Vec<String>>> {
+/// The version a pointer names and what was edited in its release by hand.
+fn release_at(installation: &Installation, pointer: Pointer) -> Result<Option<(String, Vec<Edit>)>> {
     let Some(version) = pointers::read(&installation.layout, pointer)? else {
         return Ok(None);
     };
-    let info = releases::require(&installation.layout, &version)?;
-    let bundle = bundle_of(installation, &version)?;
-    let mut missing = Vec::new();
-    for image in &info.images {
-        if tools.engine.find_image(image).await?.is_none() && bundle.is_none() {
-            missing.push(image.reference.clone());
-        }
-    }
-    Ok(Some(missing))
+    releases::require(&installation.layout, &version)?;
+    Ok(Some((version.to_string(), edits::by_hand(installation, &version)?)))
 }

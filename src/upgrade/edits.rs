@@ -1,6 +1,10 @@
 //! The operator's edits of a release's files, decided file by file.
 
+mod by_hand;
+
 use crate::release::Digest;
+
+pub use by_hand::{Edit, LONG, SHORT, by_hand, is_known, keep, set_aside, shortened};
 
 /// What becomes of an edited file in the next release.
 #[derive(Debug, Clone, PartialEq, Eq)]

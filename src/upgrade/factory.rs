@@ -134,7 +134,7 @@ fn plan(parent: &mut World<'_>, factory: &Version) -> Result<Plan> {
         reason: "factory".into(),
         restore,
         previous_after: PreviousAfter::Other(previous.filter(|version| version != factory)),
-        prepare: vec![Step::LoadImages { file: bundle_of(installation, factory)? }],
+        prepare: vec![Step::SecureWays, Step::LoadImages { file: bundle_of(installation, factory)? }],
         ..Plan::new(Kind::Factory, from, factory.clone())
     })
 }

@@ -1,7 +1,7 @@
 //! The release folders: what is in them besides the release, and what may be removed.
 //!
 //! A release folder holds the stack files, `.release.json`, and `.pristine/` with the shipped form of every
-//! file that an operator may change (declared config files, `.env`). Paths that outlive releases are links
+//! file that an operator may change (declared config files, `.env`) or is likely to (Compose files, short texts). Paths that outlive releases are links
 //! into `shared/`.
 
 use std::collections::BTreeSet;
@@ -21,6 +21,9 @@ use crate::settings::Settings;
 pub const INFO: &str = ".release.json";
 /// The shipped form of files that an operator may change, inside a release folder.
 pub const PRISTINE: &str = ".pristine";
+
+/// Text files up to this size are kept in their shipped form.
+const SHORT: u64 = 64 * 1024;
 
 /// What the release folder of `version` says it is; none where there is no such folder.
 pub fn info(layout: &Layout, version: &Version) -> Result<Option<ReleaseInfo>> {
@@ -88,9 +91,12 @@ pub fn editable(info: &ReleaseInfo, settings: &Settings) -> Vec<String> {
 pub fn adopt_shared(layout: &Layout, folder: &Path, info: &ReleaseInfo, settings: &Settings) -> Result<()> {
     let persist = persist(info, settings);
     let pristine = folder.join(PRISTINE);
-    for path in info.config.iter().chain(&persist) {
+    let editable: BTreeSet<&String> = info.config.iter().chain(&persist).chain(&info.compose).collect();
+    let all = info.files.iter().map(|file| &file.path).chain(editable.iter().copied());
+    for path in all.collect::<BTreeSet<_>>() {
         let shipped = folder.join(path);
-        if shipped.is_file() && !shipped.is_symlink() {
+        let file = shipped.is_file() && !shipped.is_symlink();
+        if file && (editable.contains(path) || is_short_text(&shipped)?) {
             let kept = pristine.join(path);
             make_parent(&kept)?;
             fs::copy(&shipped, &kept).at(&kept)?;
@@ -100,6 +106,15 @@ pub fn adopt_shared(layout: &Layout, folder: &Path, info: &ReleaseInfo, settings
         link_shared(layout, folder, path)?;
     }
     name_project(layout, info, settings)
+}
+
+/// Whether a person may edit it though nobody said so: then what was changed is to be shown.
+fn is_short_text(path: &Path) -> Result<bool> {
+    if fs::metadata(path).at(path)?.len() > SHORT {
+        return Ok(false);
+    }
+    let content = fs::read(path).at(path)?;
+    Ok(!content.contains(&0) && std::str::from_utf8(&content).is_ok())
 }
 
 fn link_shared(layout: &Layout, folder: &Path, path: &str) -> Result<()> {

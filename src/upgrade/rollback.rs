@@ -11,7 +11,7 @@ use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::step::Step;
-use super::{pointers, rebuild, releases};
+use super::{pointers, rebuild, releases, ways};
 use crate::backup::{BackupManager, Record, Status};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -83,7 +83,10 @@ impl Way {
         if to == from {
             return Ok(None);
         }
-        releases::require(layout, &to)?;
+        // Its folder may be made again, as long as something here or in the source still has it.
+        if ways::recorded(installation, &to)?.is_none() {
+            releases::require(layout, &to)?;
+        }
         let restore = backup_to_restore(installation, options.data, &from, &to)?;
         let bundle = bundle_of(installation, &to)?;
         Ok(Some(Self { from, to, restore, bundle }))
@@ -92,7 +95,7 @@ impl Way {
     /// As the runner takes it.
     fn plan(&self) -> Plan {
         Plan {
-            prepare: vec![Step::LoadImages { file: self.bundle.clone() }],
+            prepare: vec![Step::SecureWays, Step::LoadImages { file: self.bundle.clone() }],
             ..Plan::new(Kind::Rollback, Some(self.from.clone()), self.to.clone())
         }
     }

@@ -176,7 +176,7 @@ async fn go_back(
     let plan = Plan {
         reason: REASON.into(),
         previous_after: PreviousAfter::Other(probation.previous_before.clone()),
-        prepare: vec![Step::LoadImages { file: bundle_of(installation, &to)? }],
+        prepare: vec![Step::SecureWays, Step::LoadImages { file: bundle_of(installation, &to)? }],
         ..Plan::new(Kind::Rollback, Some(version), to)
     };
     Ok(change::begin_with(installation, tools, plan, facts, restore.as_deref(), progress).await)

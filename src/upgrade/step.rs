@@ -11,6 +11,8 @@ use crate::release::operations::Operations;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Step {
+    /// Folder and images of every version that may be gone back to are made whole.
+    SecureWays,
     /// A package comes into `bundles/`, verified.
     Fetch(Package),
     /// The release folder is made.
@@ -103,7 +105,8 @@ impl Step {
     pub fn is_vital(&self) -> bool {
         !matches!(
             self,
-            Self::Fetch(_)
+            Self::SecureWays
+                | Self::Fetch(_)
                 | Self::Unpack { .. }
                 | Self::CarryEdits
                 | Self::LoadImages { .. }
@@ -117,6 +120,7 @@ impl Step {
     pub fn public(&self) -> progress::Step {
         use progress::Step as Public;
         match self {
+            Self::SecureWays => Public::CheckingUpdates,
             Self::Fetch(_) => Public::DownloadingUpdate,
             Self::Unpack { .. } | Self::CarryEdits => Public::ExtractingUpdate,
             Self::LoadImages { .. } | Self::TagImages { .. } => Public::LoadingImages,
@@ -131,6 +135,7 @@ impl Step {
     /// The name in the journal and in kill points, with its object.
     pub fn name(&self) -> String {
         match self {
+            Self::SecureWays => "secure_ways".into(),
             Self::Fetch(_) => "fetch".into(),
             Self::Unpack { .. } => "unpack".into(),
             Self::CarryEdits => "carry_edits".into(),
@@ -165,6 +170,7 @@ impl Step {
 
     fn english(&self) -> String {
         match self {
+            Self::SecureWays => "check the ways back and mend them".into(),
             Self::Fetch(package) => format!("fetch {} and verify it", package.name()),
             Self::Unpack { patch: None, .. } => "unpack the release".into(),
             Self::Unpack { patch: Some(_), .. } => {
@@ -191,6 +197,7 @@ impl Step {
 
     fn chinese(&self) -> String {
         match self {
+            Self::SecureWays => "检查并修复回退所需内容".into(),
             Self::Fetch(package) => format!("下载并校验 {}", package.name()),
             Self::Unpack { patch: None, .. } => "解压新版本".into(),
             Self::Unpack { patch: Some(_), .. } => "由已安装版本和补丁生成新版本".into(),

@@ -157,6 +157,7 @@ impl<'a> World<'a> {
 impl Effects for World<'_> {
     async fn apply(&mut self, step: &Step) -> Result<()> {
         match step {
+            Step::SecureWays => super::ways::secure(self).await,
             Step::Fetch(package) => effects::prepare::fetch(self, package).await,
             Step::Unpack { file, patch } => effects::prepare::unpack(self, file, patch.as_ref()).await,
             Step::CarryEdits => effects::edits::carry(self),
@@ -193,7 +194,8 @@ impl Effects for World<'_> {
             Step::Commit => effects::finish::take_back_commit(self),
             // What these made is found again by its content and is in nobody's way; `Protect` brings back
             // what was stopped.
-            Step::Fetch(_)
+            Step::SecureWays
+            | Step::Fetch(_)
             | Step::Unpack { .. }
             | Step::LoadImages { .. }
             | Step::StopServices { .. }

@@ -18,3 +18,4 @@ mod report;
 mod support;
 mod transfer;
 mod upgrade;
+mod ways;

@@ -17,8 +17,8 @@ struct Findings<'a> {
 }
 
 /// Looks at everything; exit code 1 says that something has to be mended.
-pub async fn run(context: &Context) -> Result<Answer> {
-    let findings = backend::doctor(&context.root, &context.progress).await;
+pub async fn run(fix: bool, context: &Context) -> Result<Answer> {
+    let findings = backend::doctor(&context.root, fix, &context.progress).await;
     let exit_code = if view::doctor::is_well(&findings) { exit::OK } else { exit::FAILED };
     let text = view::doctor::render(&findings, context.out);
     Answer::report_with(&Findings { schema: 1, findings: &findings }, text, exit_code)

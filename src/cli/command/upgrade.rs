@@ -22,7 +22,7 @@ pub async fn run(args: UpgradeArgs, context: &Context) -> Result<Answer> {
         let plan = backend::plan(&installation, &options, &context.progress).await?;
         // Nothing to do needs no consent; the upgrade then says so itself.
         if plan.strategy != "none" {
-            let summary = view::plan::summary(&plan, context.talk);
+            let summary = view::plan::summary(&plan, context.talk) + &view::plan::edits(&plan, context.talk);
             consent::ask(context, "upgrade", &summary, &context.talk.say(Words::AskUpgrade)).await?;
         }
     }

@@ -19,7 +19,7 @@ pub fn render(findings: &[Finding], look: Look) -> String {
             "warning" => (Paint::Warn, "!"),
             _ => (Paint::Bad, "✗"),
         };
-        text.push_str(&format!("{} {check}{fill}  {}\n", look.paint(paint, sign), clean(&finding.message)));
+        text.push_str(&format!("{} {check}{fill}  {}\n", look.paint(paint, sign), message(finding, width)));
         for line in clean(&finding.help).lines() {
             text.push_str(&format!("  {}  → {line}\n", " ".repeat(width)));
         }
@@ -31,6 +31,11 @@ pub fn render(findings: &[Finding], look: Look) -> String {
         false => Words::DoctorFound { failed: &failed, warnings: &warnings },
     };
     text + "\n" + &look.say(words) + "\n"
+}
+
+/// Further lines of a message, such as a difference, stand under its first.
+fn message(finding: &Finding, width: usize) -> String {
+    clean(&finding.message).trim_end().replace('\n', &format!("\n    {}", " ".repeat(width)))
 }
 
 /// Whether nothing has to be mended.

@@ -21,6 +21,26 @@ pub fn render(plan: &PlanReport, look: Look) -> String {
         text.push_str(&format!("\n{}\n", look.paint(Paint::Strong, &look.say(Words::Services))));
         text.push_str(&services(&plan.services, look));
     }
+    text + &edits(plan, look)
+}
+
+/// What a person changed by hand, and will not find in the new release.
+pub fn edits(plan: &PlanReport, look: Look) -> String {
+    let mut text = String::new();
+    if !plan.edits.is_empty() {
+        text.push_str(&format!("\n{}\n", look.paint(Paint::Strong, &look.say(Words::EditsByHand))));
+    }
+    for edit in &plan.edits {
+        text.push_str(&format!("  {}\n", clean(&edit.path)));
+        for line in clean(&edit.diff).lines() {
+            let paint = match line.chars().next() {
+                Some('+') => Paint::Good,
+                Some('-') => Paint::Bad,
+                _ => Paint::Dim,
+            };
+            text.push_str(&format!("    {}\n", look.paint(paint, line)));
+        }
+    }
     text
 }
 
@@ -118,7 +138,7 @@ fn services(services: &[PlanService], look: Look) -> String {
 mod tests {
     use super::*;
     use crate::messages::Lang;
-    use crate::upgrade::PlanStep;
+    use crate::upgrade::{PlanEdit, PlanStep};
 
     const EN: Look = Look { lang: Lang::En, colour: false };
 
@@ -141,6 +161,7 @@ mod tests {
             services: vec![service("api", "swap", "image"), service("db", "unchanged", "")],
             services_known: true,
             back: None,
+            edits: vec![],
         }
     }
 
@@ -165,6 +186,14 @@ services
   db       unchanged
 "
         );
+    }
+
+    #[test]
+    fn edits_by_hand_are_shown_as_a_difference() {
+        let edit = PlanEdit { path: "compose.yaml".into(), diff: "@@ -1 +1 @@\n-a\n+b\n".into() };
+        let shown = render(&PlanReport { edits: vec![edit], ..plan() }, EN);
+        let end = "\nedited by hand, will be set aside in shared/edits\n  compose.yaml\n    @@ -1 +1 @@\n    -a\n    +b\n";
+        assert!(shown.ends_with(end), "{shown}");
     }
 
     #[test]

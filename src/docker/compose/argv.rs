@@ -13,7 +13,17 @@ pub(super) struct Project<'a> {
 impl Project<'_> {
     /// Resolve files of the project directory.
     pub(super) fn compile(self, files: &[String]) -> Vec<String> {
+        self.compile_with(&[], files)
+    }
+
+    /// The same with the services of every profile.
+    pub(super) fn compile_every(self, files: &[String]) -> Vec<String> {
+        self.compile_with(&["--profile", "*"], files)
+    }
+
+    fn compile_with(self, options: &[&str], files: &[String]) -> Vec<String> {
         let mut args = self.head();
+        args.extend(words(options));
         for file in files {
             args.extend(["--file".to_owned(), self.dir.join(file).display().to_string()]);
         }
@@ -33,18 +43,20 @@ impl Project<'_> {
     }
 
     /// The config hashes of a compiled model.
-    pub(super) fn hashes(self, model: &Path) -> Vec<String> {
-        self.on(model, &["config", "--hash", "*"])
+    pub(super) fn hashes(self, model: &Path, profiles: &[String]) -> Vec<String> {
+        self.on(model, profiles, &["config", "--hash", "*"])
     }
 
     /// More containers, none of the present ones touched.
     pub(super) fn create_beside(
         self,
         model: &Path,
+        profiles: &[String],
         scales: &BTreeMap<String, u32>,
         services: &[String],
     ) -> Vec<String> {
-        let mut args = self.on(model, &["create", "--no-recreate", "--no-build", "--pull", "never"]);
+        let mut args =
+            self.on(model, profiles, &["create", "--no-recreate", "--no-build", "--pull", "never"]);
         for (service, scale) in scales {
             args.extend(["--scale".to_owned(), format!("{service}={scale}")]);
         }
@@ -54,15 +66,17 @@ impl Project<'_> {
 
     /// New containers in place of the present ones. `create` would also converge the dependencies, removing
     /// old containers that are kept for the way back; only `up` knows `--no-deps`.
-    pub(super) fn recreate(self, model: &Path, services: &[String]) -> Vec<String> {
+    pub(super) fn recreate(self, model: &Path, profiles: &[String], services: &[String]) -> Vec<String> {
         let act = ["up", "--no-start", "--no-deps", "--force-recreate", "--no-build", "--pull", "never"];
-        let mut args = self.on(model, &act);
+        let mut args = self.on(model, profiles, &act);
         args.extend_from_slice(services);
         args
     }
 
-    fn on(self, model: &Path, act: &[&str]) -> Vec<String> {
+    /// A compiled model has only services that are wanted, so every profile it names is active.
+    fn on(self, model: &Path, profiles: &[String], act: &[&str]) -> Vec<String> {
         let mut args = self.head();
+        args.extend(profiles.iter().flat_map(|profile| ["--profile".to_owned(), profile.clone()]));
         args.extend(["--file".to_owned(), model.display().to_string()]);
         args.extend(words(act));
         args
@@ -115,15 +129,23 @@ mod tests {
                 project().compile(&["a.yaml".to_owned(), "/etc/b.yaml".to_owned()]),
                 "--file /srv/shop/current/a.yaml --file /etc/b.yaml config --format json".to_owned(),
             ),
-            (project().hashes(model), format!("{file} config --hash *")),
             (
-                project().create_beside(model, &scales, &services),
+                project().compile_every(&["a.yaml".to_owned()]),
+                "--profile * --file /srv/shop/current/a.yaml config --format json".to_owned(),
+            ),
+            (project().hashes(model, &[]), format!("{file} config --hash *")),
+            (
+                project().hashes(model, &["x".to_owned(), "y".to_owned()]),
+                format!("--profile x --profile y {file} config --hash *"),
+            ),
+            (
+                project().create_beside(model, &[], &scales, &services),
                 format!(
                     "{file} create --no-recreate --no-build --pull never --scale db=1 --scale web=2 web api"
                 ),
             ),
             (
-                project().recreate(model, &services),
+                project().recreate(model, &[], &services),
                 format!("{file} up --no-start --no-deps --force-recreate --no-build --pull never web api"),
             ),
         ] {

@@ -72,6 +72,8 @@ const CHINESE: &[(&str, &str)] = &[
     ("source", "更新源"),
     ("pointers", "版本指针"),
     ("images", "镜像"),
+    ("folders", "版本目录"),
+    ("bundles", "安装包"),
     ("installation", "安装"),
     ("state", "状态"),
 ];

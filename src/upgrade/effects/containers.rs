@@ -12,7 +12,7 @@ use crate::progress::Step;
 use crate::upgrade::analyse::{self, NEW_MODEL, OLD_MODEL};
 use crate::upgrade::plan::{Action, ServicePlan};
 use crate::upgrade::world::World;
-use crate::upgrade::{pointers, releases};
+use crate::upgrade::{pointers, releases, ways};
 
 /// Creates the new containers of services that are swapped or added; none is started.
 pub async fn create(world: &mut World<'_>) -> Result<()> {
@@ -235,6 +235,11 @@ async fn bring_one_back(world: &mut World<'_>, service: &ServicePlan, timeout: D
 /// Makes the old containers anew where Compose's recreate has replaced them. Their image references may
 /// still name the new images, so they are moved back first.
 async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
+    if let Some(from) = &world.plan.from
+        && let Some(info) = ways::info_of(world.installation, from)?
+    {
+        ways::images_for(world, &info).await?;
+    }
     for step in world.change()?.steps.clone() {
         if let crate::upgrade::step::Step::TagImages { moves } = step {
             for step in moves {

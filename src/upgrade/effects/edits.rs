@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::durable;
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -13,28 +12,33 @@ use crate::release::tree::verify_release;
 use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::edits::{self, Carried};
 use crate::upgrade::world::World;
-use crate::upgrade::{envfile, pointers, releases};
+use crate::upgrade::{envfile, pointers, releases, ways};
 
 /// Carries `.env` and edits over from the current release.
 pub fn carry(world: &mut World<'_>) -> Result<()> {
     let next = world.layout().release(&world.plan.to.to_string());
     let from = pointers::read(world.layout(), Pointer::Current)?;
     carry_env(world, &next)?;
-    let Some(from) = from else {
+    // Where the same version was installed anew, its edits were carried before the folders changed places.
+    let Some(from) = from.filter(|from| *from != world.plan.to) else {
         return Ok(());
     };
-    // Where the same version is installed anew, its former folder lies beside.
-    let folder = match from == world.plan.to {
-        true => world.layout().releases().join(replaced_folder(&from, &world.id)),
-        false => world.layout().release(&from.to_string()),
-    };
-    if !folder.join(releases::INFO).exists() {
+    let folder = world.layout().release(&from.to_string());
+    let Some(former) = ways::info_of(world.installation, &from)?.filter(|_| folder.is_dir()) else {
         return Ok(());
-    }
-    let former = releases::read_info(&folder)?;
+    };
     let target = world.target()?;
-    carry_config(world, &folder, &former, &target)?;
+    carry_config(world, &folder, &former, &next, &target)?;
     keep_other_edits(world, &folder, &former, &target)
+}
+
+/// Carries what a person changed in a release folder that is about to be replaced by `staging`, the same version anew.
+pub fn carry_before_exchange(world: &mut World<'_>, staging: &Path, target: &ReleaseInfo) -> Result<()> {
+    let folder = world.layout().release(&target.version.to_string());
+    // Where nothing says what the former release was, whatever differs from the new one is taken for an edit.
+    let former = ways::info_of(world.installation, &target.version)?.unwrap_or_else(|| target.clone());
+    carry_config(world, &folder, &former, staging, target)?;
+    keep_other_edits(world, &folder, &former, target)
 }
 
 /// What the folder of a release is called when the change `id` has put another in its place.
@@ -79,8 +83,13 @@ fn carry_env(world: &mut World<'_>, next: &Path) -> Result<()> {
     Ok(())
 }
 
-fn carry_config(world: &mut World<'_>, old: &Path, former: &ReleaseInfo, target: &ReleaseInfo) -> Result<()> {
-    let next = world.layout().release(&target.version.to_string());
+fn carry_config(
+    world: &mut World<'_>,
+    old: &Path,
+    former: &ReleaseInfo,
+    next: &Path,
+    target: &ReleaseInfo,
+) -> Result<()> {
     let paths: BTreeSet<&String> = former.config.iter().chain(&target.config).collect();
     for path in paths {
         let (Some(own), Some(base)) =
@@ -125,9 +134,7 @@ fn keep_other_edits(
 }
 
 fn set_aside(world: &mut World<'_>, from: &Version, path: &str, own: &[u8]) -> Result<()> {
-    let kept: PathBuf = world.layout().shared().join("edits").join(from.to_string()).join(path);
-    releases::make_parent(&kept)?;
-    durable::write_private(&kept, own)?;
+    let kept = edits::keep(world.layout(), from, path, own)?;
     let say = Say::ConfigSetAside { path: path.to_owned(), kept: kept.display().to_string() };
     world.warn(Step::ExtractingUpdate, say)
 }

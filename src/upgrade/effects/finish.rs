@@ -16,7 +16,7 @@ use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::plan::{Action, Kind, PreviousAfter};
 use crate::upgrade::soak::{self, Probation};
 use crate::upgrade::world::World;
-use crate::upgrade::{journal, pointers, quarantine, releases};
+use crate::upgrade::{journal, pointers, quarantine, releases, ways};
 
 /// Points `current` at the new release.
 pub fn flip(world: &mut World<'_>) -> Result<()> {
@@ -198,7 +198,7 @@ async fn remove_release(world: &World<'_>, version: &Version) -> Result<()> {
         })
 }
 
-/// Bundles that no recorded release came from.
+/// Bundles that no recorded release came from and no release here needs for its images.
 fn remove_bundles(world: &World<'_>) -> Result<()> {
     let wanted: BTreeSet<String> = world.installation.store.with(|db| {
         db.prepare("SELECT bundle_hash FROM releases WHERE bundle_hash IS NOT NULL")?
@@ -209,6 +209,11 @@ fn remove_bundles(world: &World<'_>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }
+    let mut images = Vec::new();
+    for version in releases::versions(world.layout())? {
+        images.extend(releases::info(world.layout(), &version)?.into_iter().flat_map(|info| info.images));
+    }
+    let wanted = ways::needed(&folder, &wanted, &images)?;
     for entry in fs::read_dir(&folder).at(&folder)? {
         let entry = entry.at(&folder)?;
         let name = entry.file_name().to_string_lossy().into_owned();

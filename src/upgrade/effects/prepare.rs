@@ -14,6 +14,7 @@ use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
 use crate::transfer::{Fetcher, FileRequest, Location};
 use crate::upgrade::step::Package;
+use crate::upgrade::ways::{self, Keeper};
 use crate::upgrade::world::World;
 use crate::upgrade::{pointers, releases};
 
@@ -31,7 +32,13 @@ pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
         expect: package.hash,
         size: package.size,
     };
-    let fetched = fetcher.file(&request).await?;
+    // The bundles of the ways back are read meanwhile: the network is slower than the disk.
+    let keeper = Keeper::of(world);
+    let (fetched, bundles) = tokio::join!(fetcher.file(&request), ways::bundles(&keeper));
+    let fetched = fetched?;
+    for way in bundles? {
+        ways::tell(world, way)?;
+    }
     world.learn(|facts| facts.bytes_downloaded += fetched.transferred)
 }
 
@@ -54,18 +61,25 @@ pub async fn unpack(world: &mut World<'_>, file: &str, patch: Option<&Operations
         patch: patch.cloned(),
         id: world.id.clone(),
     };
-    let replaced = tokio::task::spawn_blocking(move || job.run())
-        .await
-        .map_err(|error| Fault::from_error(Code::Io, "unpack", error))??;
-    if let Some(folder) = replaced {
-        // Containers that were started from the former folder still hold it.
-        let (old, new) = (version.to_string(), folder);
-        world.installation.store.with(|db| {
-            db.execute("UPDATE containers SET release = ?2 WHERE release = ?1", [&old, &new]).map(drop)
-        })?;
+    let (job, staged) = blocking(move || job.stage().map(|staged| (job, staged))).await?;
+    if let Some(info) = staged {
+        if job.place().exists() {
+            // Before the folders change places, so that a killed process leaves no edit behind in the one that goes.
+            super::edits::carry_before_exchange(world, &job.staging(), &info)?;
+            // Containers that were started from the former folder still hold it.
+            let (old, new) = (version.to_string(), super::edits::replaced_folder(&version, &world.id));
+            world.installation.store.with(|db| {
+                db.execute("UPDATE containers SET release = ?2 WHERE release = ?1", [old, new]).map(drop)
+            })?;
+        }
+        blocking(move || job.exchange()).await?;
     }
     world.progress.finished(Step::ExtractingUpdate, Say::UnpackFinished { version: version.to_string() });
     Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Fault::from_error(Code::Io, "unpack", error))?
 }
 
 /// Unpacking off the async runtime.
@@ -80,10 +94,17 @@ struct UnpackJob {
 }
 
 impl UnpackJob {
-    /// Gives back the name of the folder the former release of the same version was moved to, if any.
-    fn run(&self) -> Result<Option<String>> {
-        let releases = self.layout.releases();
-        let staging = releases.join(format!(".{}.new", self.version));
+    fn staging(&self) -> PathBuf {
+        self.layout.releases().join(format!(".{}.new", self.version))
+    }
+
+    fn place(&self) -> PathBuf {
+        self.layout.release(&self.version.to_string())
+    }
+
+    /// Makes the release beside its place; none where it is here and whole already.
+    fn stage(&self) -> Result<Option<ReleaseInfo>> {
+        let staging = self.staging();
         if staging.exists() {
             fs::remove_dir_all(&staging).at(&staging)?;
         }
@@ -93,17 +114,22 @@ impl UnpackJob {
             return Ok(None);
         };
         releases::adopt_shared(&self.layout, &staging, &info, &self.settings)?;
+        Ok(Some(info))
+    }
+
+    /// Puts it in its place; the former release of the same version keeps a name for those who hold it.
+    fn exchange(&self) -> Result<()> {
+        let staging = self.staging();
         let folder = fs::File::open(&staging).at(&staging)?;
         rustix::fs::syncfs(&folder).map_err(|error| Fault::io(&staging, error.into()))?;
-        let reinstall = self.layout.release(&self.version.to_string()).exists();
+        let reinstall = self.place().exists();
         releases::put_in_place(&self.layout, &staging, &self.version)?;
         if !reinstall {
-            return Ok(None);
+            return Ok(());
         }
         let former = super::edits::replaced_folder(&self.version, &self.id);
-        let place = releases.join(&former);
-        fs::rename(&staging, &place).at(&place)?;
-        Ok(Some(former))
+        let place = self.layout.releases().join(former);
+        fs::rename(&staging, &place).at(&place)
     }
 
     /// Fills the staging folder with the release; none where the release is here and whole already.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub use device::{Device, Ended, compose_in, containers};
+pub use device::{Container, Device, Ended, compose_in, containers};
 
 /// A service that does nothing, for as long as it takes.
 pub const IDLE: &str = "command: [sleep, '100000']";
