@@ -239,7 +239,8 @@ async fn go_back(
     started: Instant,
 ) -> Ended {
     world.undoing = true;
-    let touched = runner.touched();
+    // An engine that lost what ran has touched it, too.
+    let touched = runner.touched() || world.lost;
     let from = world.plan.from.as_ref().map(ToString::to_string);
     if let (true, Some(to)) = (touched, from.clone()) {
         let cause = fault.message(world.progress.lang());

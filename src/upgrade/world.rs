@@ -37,6 +37,8 @@ pub struct World<'a> {
     pub started: BTreeSet<String>,
     /// See `started`.
     pub stopped: BTreeSet<String>,
+    /// The engine came back without containers it had.
+    pub lost: bool,
     /// There was an outage since everything was verified.
     pub unverified: bool,
     /// The engine went away and did not come back in time: nothing waits for it again.
@@ -72,6 +74,7 @@ impl<'a> World<'a> {
             staged: None,
             started: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            lost: false,
             unverified: false,
             engine_lost: false,
             undoing: false,
@@ -187,7 +190,7 @@ impl Effects for World<'_> {
             Step::TagImages { moves } => effects::images::untag(self, moves).await,
             Step::CreateContainers => effects::containers::remove_created(self).await,
             Step::Backup => effects::data::undo_backup(self).await,
-            Step::Protect => effects::containers::bring_back(self).await,
+            Step::Protect => effects::back::bring_back(self).await,
             Step::FlipCurrent => effects::finish::flip_back(self),
             Step::RestoreData { .. } => effects::data::undo_restore(self).await,
             Step::Swap { service } => effects::swap::swap_back(self, service).await,

@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::data;
 use crate::clock::Moment;
 use crate::docker::{Container, Model, ReadyPolicy, Service, State, Watched};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
-use crate::upgrade::analyse::{self, NEW_MODEL, OLD_MODEL};
+use crate::upgrade::analyse::{self, NEW_MODEL};
 use crate::upgrade::plan::{Action, ServicePlan};
 use crate::upgrade::world::World;
-use crate::upgrade::{pointers, releases, ways};
 
 /// Creates the new containers of services that are swapped or added; none is started.
 pub async fn create(world: &mut World<'_>) -> Result<()> {
@@ -49,7 +47,7 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
 
 /// Has Compose create containers until each service in `wanted` has that many; what they depend on keeps what it
 /// has, and Compose looks at nothing else.
-async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) -> Result<()> {
+pub async fn make(world: &World<'_>, model: &str, wanted: &BTreeMap<String, u32>) -> Result<()> {
     let path = world.work_file(model)?;
     let present = world.engine.containers(world.project()).await?;
     let count = |name: &str| present.iter().filter(|c| c.service == name && !c.one_off).count() as u32;
@@ -161,106 +159,6 @@ pub async fn protect(world: &mut World<'_>) -> Result<()> {
         }
     }
     analyse::check_ports(world).await
-}
-
-/// Brings the old containers back, dependencies first, and waits until they are ready.
-pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
-    if !world.facts().touched {
-        return Ok(());
-    }
-    let change = world.change()?.clone();
-    let from = pointers::read(world.layout(), crate::layout::Pointer::Current)?;
-    let Some(from) = from else {
-        return Ok(());
-    };
-    let info = releases::require(world.layout(), &from)?;
-    let mut failures = Vec::new();
-    let down = stays_down(world)?;
-    for name in &change.old_order {
-        let Some(service) = change.services.iter().find(|service| service.name == *name) else {
-            continue;
-        };
-        if service.was_running.is_empty() || service.action == Action::Unchanged {
-            continue;
-        }
-        if down.contains(name) {
-            failures.push(Fault::new(Code::RestoreFailed, name, "it stays down until its data is restored"));
-            continue;
-        }
-        world.progress.note(Step::RollingBack, Say::ServiceStarting { service: name.clone() });
-        match bring_one_back(world, service, info.timeout_of(name)).await {
-            Err(fault) => {
-                world.progress.failed(Step::RollingBack, &fault);
-                failures.push(fault);
-            }
-            // Until now it was not what its users know.
-            Ok(()) => {
-                if let Some(ms) = downtime_of(world, name) {
-                    world.learn(|facts| facts.downtime_ms.extend([(name.clone(), ms)]))?;
-                }
-            }
-        }
-    }
-    match failures.into_iter().next() {
-        None => Ok(()),
-        Some(first) => Err(first),
-    }
-}
-
-/// What holds data whose restore did not end: it would write to what is neither the old data nor the new.
-fn stays_down(world: &World<'_>) -> Result<BTreeSet<String>> {
-    if !world.facts().data_unrestored {
-        return Ok(BTreeSet::new());
-    }
-    Ok(data::holders(world, &Model::from_file(&world.work_file(OLD_MODEL)?)?))
-}
-
-async fn bring_one_back(world: &mut World<'_>, service: &ServicePlan, timeout: Duration) -> Result<()> {
-    let present = world.engine.containers(world.project()).await?;
-    let old_is_there = |id: &String| present.iter().any(|container| container.id == *id);
-    let ids: Vec<String> = if service.was_running.iter().all(old_is_there) {
-        service.was_running.clone()
-    } else {
-        recreate_old(world, service).await?
-    };
-    for id in &ids {
-        put_up(world, id).await?;
-    }
-    for id in ids {
-        world.engine.wait_ready(&watched(service, id, timeout, false)).await?;
-    }
-    Ok(())
-}
-
-/// Makes the old containers anew where Compose's recreate has replaced them. Their image references may
-/// still name the new images, so they are moved back first.
-async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
-    if let Some(from) = &world.plan.from
-        && let Some(info) = ways::info_of(world.installation, from)?
-    {
-        ways::images_for(world, &info).await?;
-    }
-    for step in world.change()?.steps.clone() {
-        if let crate::upgrade::step::Step::TagImages { moves } = step {
-            for step in moves {
-                if let Some(former) = &step.from {
-                    world.engine.tag_image(former, &step.reference).await?;
-                }
-            }
-        }
-    }
-    replace(world, OLD_MODEL, service).await?;
-    let all = world.engine.containers(world.project()).await?;
-    let ids: Vec<String> =
-        all.into_iter().filter(|c| c.service == service.name && !c.one_off).map(|c| c.id).collect();
-    if let Some(from) = &world.plan.from {
-        let sql = "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)";
-        world.installation.store.with(|db| {
-            let mut record = db.prepare(sql)?;
-            ids.iter().try_for_each(|id| record.execute([id, &service.name, &from.to_string()]).map(drop))
-        })?;
-    }
-    Ok(ids)
 }
 
 /// Stops services before their data is touched.

@@ -6,9 +6,9 @@ use std::fs;
 use rusqlite::params;
 
 use super::containers::grace;
-use super::{images, swap};
+use super::{back, images, swap};
 use crate::backup::{BackupManager, Kind as BackupKind};
-use crate::fault::{Fault, IoContext, Result};
+use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
@@ -129,10 +129,21 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
             continue;
         }
         for (number, id) in (1..=service.replicas).zip(new) {
-            world.engine.rename(id, &format!("{}-{}-{number}", world.project(), service.name)).await?;
+            if world.engine.container(id).await?.is_none() {
+                continue;
+            }
+            let name = format!("{}-{}-{number}", world.project(), service.name);
+            // A stranger's container that took the name is no reason to call the upgrade unfinished.
+            if let Err(fault) = world.engine.rename(id, &name).await {
+                if fault.code() == Code::EngineUnreachable {
+                    return Err(fault);
+                }
+                let text = fault.message(world.progress.lang());
+                world.warn(Step::CleaningUp, Say::Warning { text })?;
+            }
         }
     }
-    Ok(())
+    back::make_again(world).await
 }
 
 /// Removes what is no longer needed: work files, old releases with their pins and bundles, old backups.

@@ -37,9 +37,11 @@ async fn back_again(world: &mut World<'_>) -> Result<()> {
     world.progress.note(Step::CheckingUpdates, Say::EngineBack { version: world.engine.version().into() });
     world.unverified = true;
     for id in up(world) {
-        // One that a person removed meanwhile is theirs.
-        if world.engine.container(&id).await?.is_some_and(|container| !container.is_running()) {
-            put_up(world, &id).await?;
+        match world.engine.container(&id).await? {
+            Some(container) if !container.is_running() => put_up(world, &id).await?,
+            Some(_) => {}
+            // It was switched to another image store, which knows nothing of what was in the former.
+            None => world.lost = true,
         }
     }
     Ok(())
