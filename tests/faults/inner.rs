@@ -84,7 +84,7 @@ fn case(act: Act, point: &str) -> Outcome {
             // The client meets an engine that is not there.
             back = Some(std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_secs(2));
-                own_engine(&place, &["start"]);
+                own_engine(&place, &["start", "--live-restore"]);
             }));
         }
     });

@@ -9,7 +9,7 @@ const SECTION: &str = "the engine (tiny stack)";
 pub enum Act {
     /// dockerd is stopped and started; that stops the containers, and starts those that are to run.
     Restart,
-    /// dockerd is killed and comes back after two seconds, when it starts the containers anew.
+    /// dockerd is killed and comes back after two seconds; the containers go on (`live-restore`).
     Outage,
     /// dockerd comes back with the containerd image store: containers and images are gone.
     Switch,
