@@ -158,6 +158,8 @@ pub struct PlanReport {
     pub services: Vec<PlanService>,
     /// Whether the per-service part is known (the package is here) or not yet.
     pub services_known: bool,
+    /// Edits by hand that would be set aside.
+    pub edits: Vec<PlanEdit>,
     /// What only a rollback has.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub back: Option<WayBack>,
@@ -189,8 +191,6 @@ pub enum DataPlan {
         /// When it was made, RFC 3339 UTC: what was written since will not be in the restored data.
         at: String,
     },
-    /// Edits by hand that would be set aside.
-    pub edits: Vec<PlanEdit>,
 }
 
 /// A service in `status`.

@@ -18,6 +18,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::{self, Outcome, Progress};
+use crate::release::Version;
 use crate::release::strategy::{Reason, Strategy};
 
 /// Compares the source's newest permitted release with the installed one.
@@ -81,6 +82,11 @@ fn edits_by_hand(installation: &Installation, offer: &Offer) -> Result<Vec<PlanE
     let Some(version) = offer.installed.as_ref().filter(|_| offer.decision.strategy != Strategy::None) else {
         return Ok(Vec::new());
     };
+    shown(installation, version)
+}
+
+/// The edits by hand of a release, as a plan shows them.
+pub fn shown(installation: &Installation, version: &Version) -> Result<Vec<PlanEdit>> {
     let found = edits::by_hand(installation, version)?;
     let shown =
         |edit: edits::Edit| PlanEdit { path: edit.path, diff: edits::shortened(&edit.diff, edits::LONG) };

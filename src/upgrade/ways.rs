@@ -161,7 +161,7 @@ pub fn recorded(installation: &Installation, version: &Version) -> Result<Option
     installation.store.with(|db| {
         use rusqlite::OptionalExtension;
         let sql = "SELECT bundle_hash FROM releases WHERE version = ?1";
-        Ok(db.query_row(sql, [version], |row| row.get(0)).optional()?.flatten())
+        Ok(db.query_row(sql, [&version], |row| row.get(0)).optional()?.flatten())
     })
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::fault::{Fault, Result};
 use crate::layout::Layout;
 use crate::messages::Say;
@@ -99,7 +100,7 @@ pub fn keep(layout: &Layout, version: &Version, path: &str, own: &[u8]) -> Resul
             Some(_) => {}
             None => {
                 releases::make_parent(&place)?;
-                releases::write_private(&place, own)?;
+                durable::write_private(&place, own)?;
                 return Ok(place);
             }
         }

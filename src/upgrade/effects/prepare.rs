@@ -69,7 +69,7 @@ pub async fn unpack(world: &mut World<'_>, file: &str, patch: Option<&Operations
             // Containers that were started from the former folder still hold it.
             let (old, new) = (version.to_string(), super::edits::replaced_folder(&version, &world.id));
             world.installation.store.with(|db| {
-                db.execute("UPDATE containers SET release = ?2 WHERE release = ?1", [old, new]).map(drop)
+                db.execute("UPDATE containers SET release = ?2 WHERE release = ?1", [&old, &new]).map(drop)
             })?;
         }
         blocking(move || job.exchange()).await?;

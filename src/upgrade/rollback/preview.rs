@@ -12,7 +12,7 @@ use crate::upgrade::journal::Journal;
 use crate::upgrade::plan::{ChangePlan, Facts};
 use crate::upgrade::step::Step;
 use crate::upgrade::world::World;
-use crate::upgrade::{Installation, analyse, releases};
+use crate::upgrade::{Installation, analyse, releases, ways};
 
 /// What a rollback would do; changes nothing. A rollback that cannot be done is refused here already.
 pub async fn rollback_plan(
@@ -28,6 +28,8 @@ pub async fn rollback_plan(
     // What an interrupted change makes of the stack is known when it has been finished.
     let change = match Journal::new(installation.store.clone()).unfinished()? {
         Some(_) => None,
+        // Its folder is made again first.
+        None if releases::info(&installation.layout, &way.to)?.is_none() => None,
         None => Some(in_folder(installation, &tools, &way, progress).await?),
     };
     let lang = progress.lang();
@@ -50,6 +52,7 @@ pub async fn rollback_plan(
         steps: plan.prepare.iter().chain(steps).map(describe).collect(),
         services: change.iter().flat_map(|change| &change.services).map(service).collect(),
         services_known: change.is_some(),
+        edits: super::super::command::shown(installation, &way.from)?,
         back: Some(WayBack {
             data: data(&way)?,
             safety_backup: steps.contains(&Step::Backup),
@@ -73,6 +76,7 @@ fn nothing(version: Version) -> PlanReport {
         steps: Vec::new(),
         services: Vec::new(),
         services_known: true,
+        edits: Vec::new(),
         back: None,
     }
 }
@@ -84,20 +88,19 @@ fn data(way: &Way) -> Result<DataPlan> {
     Ok(DataPlan::Restore { backup_id: record.id.clone(), at })
 }
 
+/// The images the engine lacks; where they are not in a bundle here either, the rollback itself looks for them.
 async fn images_missing(installation: &Installation, tools: &Tools, way: &Way) -> Result<Vec<String>> {
+    let info = match ways::info_of(installation, &way.to)? {
+        Some(info) => info,
+        None => releases::require(&installation.layout, &way.to)?,
+    };
     let mut missing = Vec::new();
-    for image in releases::require(&installation.layout, &way.to)?.images {
+    for image in info.images {
         if tools.engine.find_image(&image).await?.is_none() {
             missing.push(image.reference);
         }
     }
-    match missing.first().filter(|_| way.bundle.is_none()) {
-        Some(reference) => {
-            let cause = "and there is no bundle here to load it from";
-            Err(Fault::new(Code::ImageMissing, reference, cause))
-        }
-        None => Ok(missing),
-    }
+    Ok(missing)
 }
 
 /// The change proper, worked out in a folder of its own.
