@@ -82,6 +82,10 @@ impl Keeper<'_> {
             }
         }
         let Some(image) = left.first() else { return Ok(()) };
+        if first.is_none() && !failures.is_empty() {
+            let causes: Vec<String> = failures.iter().map(Fault::to_string).collect();
+            return Err(Fault::new(Code::ImageMissing, &image.reference, causes.join("; ")));
+        }
         if let Some(fault) = failures.into_iter().next() {
             return Err(fault);
         }
