@@ -12,6 +12,7 @@ use super::repair;
 use super::resolve::{self, Offer};
 use super::soak;
 use super::step::Step;
+use super::ways;
 use super::{pointers, quarantine};
 use crate::docker::Engine;
 use crate::fault::{Code, Fault, Result};
@@ -142,7 +143,11 @@ async fn try_upgrade(
     if offer.decision.strategy == Strategy::None {
         return match repair::wanted(installation)? {
             Some(why) => Ok(repair::repair(installation, &tools, why, progress).await?.outcome),
-            None => Ok(nothing_to_do(&offer, progress)),
+            None => {
+                let lost = ways::keep_up(installation, &tools.engine, progress).await?;
+                let warnings = lost.into_iter().map(|way| Say::Way(way).text(progress.lang())).collect();
+                Ok(Outcome { warnings, ..nothing_to_do(&offer, progress) })
+            }
         };
     }
     progress.finished(progress::Step::CheckingUpdates, strategy_words(&offer));

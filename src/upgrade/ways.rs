@@ -101,6 +101,29 @@ pub async fn secure(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What every upgrade does that finds nothing to do: folders and images of the ways back are looked at and mended. What
+/// cannot be mended is told.
+pub async fn keep_up(installation: &Installation, engine: &Engine, progress: &Progress) -> Result<Vec<Way>> {
+    let keeper = Keeper::new(installation, engine, progress);
+    let id = super::change::new_id();
+    let mut lost = Vec::new();
+    for version in pointed(installation)? {
+        for part in [Part::Folder, Part::Images] {
+            let (way, _) = keeper.tend(&version, part, Act::Mend, &id).await?;
+            match &way.condition {
+                Condition::Whole => {}
+                Condition::Mended(_) => progress.note(Step::CheckingUpdates, Say::Way(way)),
+                Condition::Lacking(_) | Condition::Lost(..) => {
+                    progress.warning(Step::CheckingUpdates, Say::Way(way.clone()));
+                    lost.push(way);
+                }
+            }
+        }
+    }
+    keeper.take_edits().into_iter().for_each(|say| progress.warning(Step::CheckingUpdates, say));
+    Ok(lost)
+}
+
 /// The bundles of all ways back, verified and mended; this reads them whole, so it is done beside a download.
 pub async fn bundles(keeper: &Keeper<'_>) -> Result<Vec<Way>> {
     let mut ways = Vec::new();

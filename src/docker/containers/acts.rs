@@ -17,6 +17,10 @@ use crate::fault::{Code, Fault, Result};
 
 /// The longest grace period a container's own declaration is believed to have.
 const LONGEST_GRACE: Duration = Duration::from_secs(3600);
+/// Attempts to freeze a container.
+const FREEZE_TRIES: u32 = 5;
+/// Between two of them.
+const FREEZE_PAUSE: Duration = Duration::from_millis(300);
 /// Longest log excerpt in a message.
 const LOG_BYTES: usize = 4000;
 
@@ -81,14 +85,22 @@ impl Engine {
         }
     }
 
-    /// Freezes a container; one that is frozen, or does not run, is fine.
+    /// Freezes a container; one that is frozen, or does not run, is fine. The kernel now and then gives up freezing the
+    /// processes of a busy machine, so it is tried more than once.
     pub async fn pause(&self, id: &str) -> Result<()> {
-        match self.container(id).await?.map(|container| container.state) {
-            Some(State::Running) => {
-                let result = self.docker.pause_container(id).await;
-                self.settled(id, result, &[]).await
+        let mut tries = FREEZE_TRIES;
+        loop {
+            if self.container(id).await?.map(|container| container.state) != Some(State::Running) {
+                return Ok(());
             }
-            _ => Ok(()),
+            tries -= 1;
+            match self.docker.pause_container(id).await {
+                Err(error) if tries > 0 && status(&error) == Some(500) => {
+                    tracing::debug!(id, %error, "freezing is tried again");
+                    tokio::time::sleep(FREEZE_PAUSE).await;
+                }
+                result => return self.settled(id, result, &[]).await,
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use super::containers::{
     check_created, downtime_begins, downtime_of, extra, grace, mark_touched, put_down, put_up, replace,
     stop_old, watched,
 };
+use crate::docker::Health;
 use crate::fault::Result;
 use crate::messages::Say;
 use crate::progress::Step;
@@ -86,6 +87,10 @@ async fn recreate(world: &mut World<'_>, service: &ServicePlan) -> Result<Vec<St
 async fn start(world: &mut World<'_>, service: &ServicePlan, ids: &[String]) -> Result<()> {
     world.progress.note(Step::StartingServices, Say::ServiceStarting { service: service.name.clone() });
     for id in ids {
+        // Where an earlier try left it, its healthcheck may not have noticed yet that the cause is mended.
+        if world.engine.container(id).await?.is_some_and(|one| one.health == Health::Unhealthy) {
+            put_down(world, id, grace(service)).await?;
+        }
         put_up(world, id).await?;
     }
     for id in ids {
