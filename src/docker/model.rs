@@ -228,7 +228,7 @@ mod tests {
         let names = BTreeSet::from(["debug".to_owned()]);
         let both = active.with_services_of(&every, &names);
         let services = both.document()["services"].as_object().unwrap();
-        assert_eq!(services.keys().collect::<Vec<_>>(), ["debug", "tool", "web"]);
+        assert_eq!(services.keys().collect::<Vec<_>>(), ["web", "debug", "tool"]);
         assert_eq!(services["web"]["image"], "1");
         assert!(both.document()["volumes"]["logs"].is_object());
         assert_eq!(both.profiles(), ["d", "t"]);
