@@ -83,7 +83,7 @@ pub fn keep_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place =
             info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
-        let text = info.payload_as_str().unwrap_or("no reason given");
+        let text = said(info.payload());
         SAID.with_borrow_mut(|said| *said = format!("{text}{place}"));
     }));
 }
@@ -200,4 +200,10 @@ impl Drop for Keeper {
             shop.close();
         }
     }
+}
+
+/// The words of a panic.
+fn said(payload: &dyn std::any::Any) -> &str {
+    let literal = payload.downcast_ref::<&str>().copied();
+    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
 }

@@ -123,7 +123,7 @@ impl Field {
         field
     }
 
-    fn words<'a>(turn: Turn, backup: Option<&'a str>) -> Vec<&'a str> {
+    fn words(turn: Turn, backup: Option<&str>) -> Vec<&str> {
         match turn {
             Turn::Upgrade => vec!["upgrade", "--yes", "--force", "--target", NEW],
             Turn::Restore => vec!["backup", "restore", backup.unwrap_or_default(), "--yes"],

@@ -114,13 +114,11 @@ fn section(
     cases
 }
 
+/// Takes the stack through a change and names every step it met.
+type Walk = fn(&mut Ground<'_, '_>, &mut dyn FnMut(&str));
+
 /// The tables above have every step there is.
-fn completeness(
-    row: &str,
-    begin: &'static str,
-    known: Vec<&'static str>,
-    run: fn(&mut Ground<'_, '_>, &mut dyn FnMut(&str)),
-) -> Case {
+fn completeness(row: &str, begin: &'static str, known: Vec<&'static str>, run: Walk) -> Case {
     let undo = row.contains("undoing");
     Case {
         section: "every step has its points",
