@@ -247,13 +247,14 @@ pub struct Status {
 pub struct HistoryEntry {
     /// The change.
     pub id: String,
-    /// `install`, `adopt`, `upgrade`, `rollback`.
+    /// `install`, `adopt`, `upgrade`, `rollback`, `restore`, `factory` (level 2, by itself).
     pub kind: String,
     /// Version before.
     pub from: Option<String>,
     /// Version asked for.
     pub to: String,
-    /// `running`, `undoing`, `completed`, `rolled_back`, `failed`, `needs_attention`.
+    /// `running`, `undoing`, `completed`, `rolled_back`, `failed`, `escalated` (the factory release took over),
+    /// `superseded` (a person went on with something else), `needs_attention`.
     pub state: String,
     /// RFC 3339 UTC.
     pub started_at: String,

@@ -268,7 +268,10 @@ async fn go_back(
         return end(world, journal, Ending::Untouched(fault), started);
     };
     world.progress.finished(progress::Step::RollingBack, Say::RolledBack { to });
-    left.remains.extend(quarantine(world, &fault).err());
+    // That an engine lost its containers says nothing about the release.
+    if !world.lost {
+        left.remains.extend(quarantine(world, &fault).err());
+    }
     end(world, journal, Ending::Back(fault, left.remains), started)
 }
 

@@ -248,6 +248,8 @@ pub struct Facts {
     pub touched: bool,
     /// Restart policies that were taken from containers when they were stopped: container ID to policy.
     pub restart_policies: BTreeMap<String, String>,
+    /// Old containers that were gone and were made again on the way back, per service.
+    pub remade: BTreeMap<String, Vec<String>>,
     /// A restore began and did not end: what holds data stays down until it has.
     pub data_unrestored: bool,
     /// Why it is undone; the first cause, not what the undoing met.

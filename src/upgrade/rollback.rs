@@ -111,8 +111,7 @@ fn named_way_out(ended: &Ended, to: &RollbackTarget) -> bool {
 fn answers(ended: &Ended, to: &RollbackTarget) -> bool {
     let went_back = match ended.kind {
         Kind::Rollback => true,
-        Kind::Upgrade => ended.state == ChangeState::RolledBack,
-        _ => false,
+        _ => ended.outcome.rolled_back_to.is_some(),
     };
     matches!(ended.state, ChangeState::NeedsAttention | ChangeState::Running)
         || (went_back && matches!(to, RollbackTarget::Previous))

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::shop::SERVICES;
 use crate::site::Site;
 use crate::tiny::{Done, docker, names_in};
+
+/// How long the engine may take to ask a healthcheck for the first time.
+const FIRST_WORD: Duration = Duration::from_secs(40);
 
 /// A container as it must be found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +63,15 @@ pub fn images_are(site: &Site<'_>, version: &str) {
 }
 
 /// Every service of `version` runs with the image of that version, is healthy, and there is no other container.
+///
+/// The client runs a healthcheck itself instead of waiting for the engine to; the engine's own word may come later.
 pub fn stack_is(site: &Site<'_>, version: &str) {
-    let all = seen(site);
+    let deadline = Instant::now() + FIRST_WORD;
+    let mut all = seen(site);
+    while all.iter().any(|one| one.health == "starting") && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+        all = seen(site);
+    }
     let expected = &site.shop.images[version];
     let mut names: Vec<&str> = all.iter().map(|one| one.service.as_str()).collect();
     names.dedup();

@@ -74,9 +74,12 @@ fn stays_down(world: &World<'_>) -> Result<BTreeSet<String>> {
 
 async fn bring_one_back(world: &mut World<'_>, service: &ServicePlan, timeout: Duration) -> Result<()> {
     let present = world.engine.containers(world.project()).await?;
-    let old_is_there = |id: &String| present.iter().any(|container| container.id == *id);
-    let ids: Vec<String> = if service.was_running.iter().all(old_is_there) {
+    let is_there = |id: &String| present.iter().any(|container| container.id == *id);
+    let remade = world.facts().remade.get(&service.name).cloned().unwrap_or_default();
+    let ids: Vec<String> = if service.was_running.iter().all(is_there) {
         service.was_running.clone()
+    } else if !remade.is_empty() && remade.iter().all(is_there) {
+        remade
     } else {
         recreate_old(world, service).await?
     };
@@ -91,7 +94,7 @@ async fn bring_one_back(world: &mut World<'_>, service: &ServicePlan, timeout: D
 
 /// Makes the old containers anew where Compose's recreate has replaced them. Their image references may
 /// still name the new images, so they are moved back first.
-async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
+async fn recreate_old(world: &mut World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
     if let Some(from) = &world.plan.from
         && let Some(info) = ways::info_of(world.installation, from)?
     {
@@ -99,6 +102,10 @@ async fn recreate_old(world: &World<'_>, service: &ServicePlan) -> Result<Vec<St
     }
     replace(world, OLD_MODEL, service).await?;
     let ids = ids_of(world, &service.name).await?;
+    let known = ids.clone();
+    world.learn(|facts| {
+        facts.remade.insert(service.name.clone(), known);
+    })?;
     if let Some(from) = &world.plan.from {
         record(world, service, &ids, from)?;
     }

@@ -97,9 +97,11 @@ fn beside(world: &World<'_>) -> Result<Vec<ServicePlan>> {
 /// The containers of a service that were not there when the change was planned.
 pub async fn extra(world: &World<'_>, service: &ServicePlan) -> Result<Vec<Container>> {
     let all = world.engine.containers(world.project()).await?;
+    let remade = world.facts().remade.get(&service.name).cloned().unwrap_or_default();
     let mut found: Vec<Container> = all
         .into_iter()
-        .filter(|c| c.service == service.name && !c.one_off && !service.old.contains_key(&c.id))
+        .filter(|c| c.service == service.name && !c.one_off)
+        .filter(|c| !service.old.contains_key(&c.id) && !remade.contains(&c.id))
         .collect();
     found.sort_by_key(|container| container.number);
     Ok(found)
