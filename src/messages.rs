@@ -69,6 +69,7 @@ pub enum Say {
     ConfigSetAside { path: String, kept: String },
     ToFactory { to: String, cause: String },
     NextCommands { root: String, project: String, backup: Option<String> },
+    ContainerGone { service: String },
     Superseded { id: String },
     Repairing { version: String, cause: String },
     SoakFailed { version: String, to: String, cause: String },
@@ -162,6 +163,9 @@ impl Say {
                     "What can run is left running. Next:\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50{restore}\n  client --root {root} upgrade    (tries again)\n  client --root {root} rollback --to VERSION    (or upgrade --target VERSION: goes on from here)"
                 )
             }
+            ContainerGone { service } => {
+                format!("{service}: its container was removed by somebody while the change was prepared")
+            }
             Superseded { id } => format!("change {id} could not be finished and is left as it is"),
             Repairing { version, cause } => format!("making what runs agree with {version}: {cause}"),
             SoakFailed { version, to, cause } => {
@@ -251,6 +255,7 @@ impl Say {
                     "能运行的服务保持运行。下一步：\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50{restore}\n  client --root {root} upgrade    （重试）\n  client --root {root} rollback --to VERSION    （或 upgrade --target VERSION：由此继续）"
                 )
             }
+            ContainerGone { service } => format!("{service}：其容器在准备期间被他人删除"),
             Superseded { id } => format!("变更 {id} 无法完成，保持现状"),
             Repairing { version, cause } => format!("正在使运行状态与 {version} 一致：{cause}"),
             SoakFailed { version, to, cause } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::containers::{downtime_of, make, put_up, replace, watched};
 use super::data;
-use crate::docker::Model;
+use crate::docker::{Container, Model};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
@@ -147,10 +147,16 @@ pub async fn make_again(world: &mut World<'_>) -> Result<()> {
     let change = world.change()?.clone();
     let mut missing = Vec::new();
     for service in change.services.iter().filter(|service| service.replicas > 0) {
-        let present = ids_of(world, &service.name).await?;
-        let new = present.iter().filter(|id| keeps(service) || !service.old.contains_key(*id));
-        if (new.count() as u32) < service.replicas {
+        let present = world.engine.containers(world.project()).await?.into_iter();
+        let own = present.filter(|one| one.service == service.name && !one.one_off);
+        let new: Vec<Container> =
+            own.filter(|one| keeps(service) || !service.old.contains_key(&one.id)).collect();
+        if (new.len() as u32) < service.replicas {
             missing.push(service.clone());
+        }
+        let ended = new.iter().filter(|one| !one.is_running() && !service.one_shot && !keeps(service));
+        for container in ended {
+            put_up(world, &container.id).await?;
         }
     }
     if missing.is_empty() {

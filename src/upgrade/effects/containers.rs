@@ -82,11 +82,40 @@ fn with_dependencies<'a>(services: &[Service], names: impl Iterator<Item = &'a S
 /// Replaces the stopped containers of a service that cannot exist twice by new ones of `model`, not started.
 pub async fn replace(world: &World<'_>, model: &str, service: &ServicePlan) -> Result<()> {
     let (project, current, path) = (world.project(), world.layout().current(), world.work_file(model)?);
-    let names = std::slice::from_ref(&service.name);
-    for text in world.compose.recreate(project, &current, &path, names).await? {
-        world.progress.note(Step::StartingServices, Say::Warning { text });
+    if !settle_half_made(world, &service.name).await? {
+        let names = std::slice::from_ref(&service.name);
+        for text in world.compose.recreate(project, &current, &path, names).await? {
+            world.progress.note(Step::StartingServices, Say::Warning { text });
+        }
     }
     world.engine.settle_recreated(world.compose, project, &current, &path, &service.name).await
+}
+
+/// Deals with a replacement that Compose did not bring to its end: the new container still has the name it is made
+/// under, the old one's ID before its own. While the old one is there it is made anew; where it is gone, the new one takes
+/// its name, and that is the end of the replacement.
+async fn settle_half_made(world: &World<'_>, service: &str) -> Result<bool> {
+    let all = world.engine.containers(world.project()).await?;
+    let own: Vec<&Container> = all.iter().filter(|one| one.service == service && !one.one_off).collect();
+    let whole = own.iter().any(|one| half_made(&one.name).is_none());
+    let mut settled = false;
+    for one in &own {
+        match half_made(&one.name) {
+            Some(_) if whole => world.engine.remove(&one.id, false).await?,
+            Some(name) => {
+                world.engine.rename(&one.id, name).await?;
+                settled = true;
+            }
+            None => {}
+        }
+    }
+    Ok(settled)
+}
+
+/// The name that a container under Compose's name for the time being is to have.
+pub fn half_made(name: &str) -> Option<&str> {
+    let (id, rest) = name.split_once('_')?;
+    (id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(rest)
 }
 
 fn beside(world: &World<'_>) -> Result<Vec<ServicePlan>> {
@@ -147,18 +176,16 @@ pub async fn remove_created(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Checks what can be checked before anything stops: the old containers are there, and no port the new ones
-/// publish is held by somebody else.
+/// Checks what can be checked before anything stops: no port the new ones publish is held by somebody else. An old
+/// container that somebody removed meanwhile is told; going back would make it again.
 pub async fn protect(world: &mut World<'_>) -> Result<()> {
-    let change = world.change()?;
     let present = world.engine.containers(world.project()).await?;
-    for service in &change.services {
-        for id in &service.was_running {
-            if !present.iter().any(|container| container.id == *id) {
-                let cause = "its container was removed while the upgrade was prepared; run the command again";
-                return Err(Fault::new(Code::ContainerFailed, &service.name, cause));
-            }
-        }
+    let is_there = |id: &String| present.iter().any(|container| container.id == *id);
+    let services =
+        world.change()?.services.iter().filter(|service| !service.was_running.iter().all(is_there));
+    let gone: Vec<String> = services.map(|service| service.name.clone()).collect();
+    for service in gone {
+        world.warn(Step::VerifyingServices, Say::ContainerGone { service })?;
     }
     analyse::check_ports(world).await
 }
@@ -250,6 +277,14 @@ pub fn grace(service: &ServicePlan) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replacement_that_was_not_finished_is_known_by_its_name() {
+        assert_eq!(half_made("1b4894d11e9c_shop-web-1"), Some("shop-web-1"));
+        for whole in ["shop-web-1", "my_shop-web-1", "1b4894d11e9x_web", "1b4894d11e9c"] {
+            assert_eq!(half_made(whole), None, "{whole}");
+        }
+    }
 
     #[test]
     fn compose_looks_at_a_service_and_all_below_it() {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::containers::{
-    check_created, downtime_begins, downtime_of, extra, grace, mark_touched, put_down, put_up, replace,
-    stop_old, watched,
+    check_created, downtime_begins, downtime_of, extra, grace, half_made, mark_touched, put_down, put_up,
+    replace, stop_old, watched,
 };
 use crate::docker::Health;
 use crate::fault::Result;
@@ -71,7 +71,8 @@ fn created(world: &World<'_>, service: &ServicePlan) -> Vec<String> {
 
 async fn recreate(world: &mut World<'_>, service: &ServicePlan) -> Result<Vec<String>> {
     let mut new = extra(world, service).await?;
-    if check_created(service, &new).is_err() {
+    let unfinished = new.iter().any(|container| half_made(&container.name).is_some());
+    if unfinished || check_created(service, &new).is_err() {
         replace(world, NEW_MODEL, service).await?;
         new = extra(world, service).await?;
         check_created(service, &new)?;

@@ -10,7 +10,7 @@ use crate::shop::{NEW, OLD};
 use crate::tiny::Done;
 use crate::whole;
 
-const PREPARE: [&str; 4] = ["fetch", "unpack", "carry_edits", "load_images"];
+const PREPARE: [&str; 5] = ["secure_ways", "fetch", "unpack", "carry_edits", "load_images"];
 const CHANGE: [&str; 11] = [
     "tag_images",
     "create_containers",
@@ -26,7 +26,8 @@ const CHANGE: [&str; 11] = [
 ];
 const AFTER: [&str; 2] = ["finalize", "clean_up"];
 /// A service that migrated no data keeps it on the way back, so nothing is restored.
-const ROLLBACK: [&str; 14] = [
+const ROLLBACK: [&str; 15] = [
+    "secure_ways",
     "load_images",
     "tag_images",
     "create_containers",
