@@ -199,27 +199,12 @@ pub async fn plan_change(world: &mut World<'_>, journal: &Journal) -> Result<()>
 async fn settle(world: &mut World<'_>, journal: &Journal, result: Result<()>, started: Instant) -> Ended {
     let id = world.id.clone();
     let fault = match result {
-        Ok(()) if soak::is_rollback(&world.plan) => {
-            let cause = first_failure(world);
-            return end(world, journal, Ending::Soaked(cause), started);
-        }
-        Ok(()) => return end(world, journal, Ending::There, started),
+        Ok(()) => return arrived(world, journal, started),
         Err(fault) => fault,
     };
     world.progress.failed(progress::Step::Failed, &fault);
     match Runner::new(journal, &id, world.plan.steps()) {
-        Ok(runner) if runner.committed() => {
-            // Only forward from here: the stack is on the new version. What could not be tidied up is tried again by
-            // the next run, and let be where that does not help either.
-            let tried = journal.attempts(&id).unwrap_or(MOST_ATTEMPTS);
-            let text = fault.message(world.progress.lang());
-            let warned = world.warn(progress::Step::CleaningUp, Say::Warning { text });
-            let ending = match (tried >= MOST_ATTEMPTS, warned.err()) {
-                (true, None) => Ending::There,
-                (_, broken) => Ending::Untidy(broken.unwrap_or(fault)),
-            };
-            end(world, journal, ending, started)
-        }
+        Ok(runner) if runner.committed() => tidy_up(world, journal, started).await,
         // The version it came from had failed already; there is no point in going back there.
         Ok(_) if soak::is_rollback(&world.plan) && speaks_against_way(fault.code()) => {
             let first = first_failure(world);
@@ -227,6 +212,29 @@ async fn settle(world: &mut World<'_>, journal: &Journal, result: Result<()>, st
         }
         Ok(runner) => go_back(world, journal, runner, fault, started).await,
         Err(broken) => end(world, journal, Ending::Stuck(broken), started),
+    }
+}
+
+fn arrived(world: &mut World<'_>, journal: &Journal, started: Instant) -> Ended {
+    let ending = match soak::is_rollback(&world.plan) {
+        true => Ending::Soaked(first_failure(world)),
+        false => Ending::There,
+    };
+    end(world, journal, ending, started)
+}
+
+/// After the commit there is only forward: the stack is on the new version. What could not be tidied up is tried once
+/// more at once, then by the next run, and let be where that does not help either.
+async fn tidy_up(world: &mut World<'_>, journal: &Journal, started: Instant) -> Ended {
+    let Err(fault) = forward(world, journal).await else {
+        return arrived(world, journal, started);
+    };
+    let tried = journal.attempts(&world.id).unwrap_or(MOST_ATTEMPTS);
+    let text = fault.message(world.progress.lang());
+    match world.warn(progress::Step::CleaningUp, Say::Warning { text }) {
+        Ok(()) if tried >= MOST_ATTEMPTS => arrived(world, journal, started),
+        Ok(()) => end(world, journal, Ending::Untidy(fault), started),
+        Err(broken) => end(world, journal, Ending::Untidy(broken), started),
     }
 }
 
