@@ -16,7 +16,10 @@ use crate::upgrade::world::World;
 pub async fn create(world: &mut World<'_>) -> Result<()> {
     let services: Vec<ServicePlan> = beside(world)?;
     let mut wanted = BTreeMap::new();
+    let present = world.engine.containers(world.project()).await?;
     for service in &services {
+        // One that somebody removed since the change was planned does not count: Compose would make one more.
+        let old = present.iter().filter(|container| service.old.contains_key(&container.id)).count();
         let mut fit = 0;
         for container in extra(world, service).await? {
             if container.config_hash == service.config_hash && container.state == State::Created {
@@ -26,7 +29,7 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
             }
         }
         if fit < service.replicas {
-            wanted.insert(service.name.clone(), service.old.len() as u32 + service.replicas);
+            wanted.insert(service.name.clone(), old as u32 + service.replicas);
         }
     }
     if !wanted.is_empty() {
