@@ -2,6 +2,7 @@
 //! lets one writer at a time into an install root.
 
 mod lock;
+pub mod meta;
 pub mod reserve;
 
 pub use lock::StateLock;
@@ -29,6 +30,12 @@ pub struct Store {
     /// The device and number of the file that was opened; none in memory.
     file: Option<(u64, u64)>,
     connection: Mutex<Connection>,
+}
+
+/// The files of the database at `path`: itself, its journal and the journal's index.
+pub fn files_of(path: &Path) -> [PathBuf; 3] {
+    let beside = |ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
+    [path.to_owned(), beside("-wal"), beside("-shm")]
 }
 
 /// What a database is opened for.

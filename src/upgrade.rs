@@ -21,6 +21,7 @@ mod install;
 mod installation;
 pub mod journal;
 mod killpoint;
+mod origin;
 pub mod plan;
 pub mod pointers;
 mod preview;

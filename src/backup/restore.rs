@@ -8,10 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
-use super::record::{PartKind, Record, fact};
+use super::record::{PartKind, Record};
 use super::scan::{self, PartTar};
 use super::swap::{FileSwap, FolderSwap, STAGING};
 use super::unpack::{Staged, Unpacking, finish_unpacking, unpack};
@@ -19,6 +18,7 @@ use super::{BackupManager, write};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::messages::Say;
 use crate::progress::{Meter, Progress, Step, Unit};
+use crate::state::meta;
 
 /// The key in `meta` under which a restore that has begun to exchange data is recorded.
 const FACT: &str = "backup.restore";
@@ -236,7 +236,7 @@ impl BackupManager {
     }
 
     fn pending(&self) -> Result<Option<Pending>> {
-        let Some(text) = self.store.with(|connection| fact(connection, FACT))? else { return Ok(None) };
+        let Some(text) = self.store.with(|connection| meta::get(connection, FACT))? else { return Ok(None) };
         let read = serde_json::from_str::<Pending>(&text);
         let pending =
             read.map_err(|error| Fault::from_error(Code::StateInvalid, self.store.path().display(), error))?;
@@ -246,12 +246,7 @@ impl BackupManager {
     fn remember(&self, pending: &Pending) -> Result<()> {
         let text = serde_json::to_string(pending)
             .map_err(|error| Fault::from_error(Code::RestoreFailed, &pending.id, error))?;
-        self.store.with(|connection| {
-            let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
-                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-            connection.execute(sql, params![FACT, text])
-        })?;
-        Ok(())
+        self.store.with(|connection| meta::set(connection, FACT, &text))
     }
 
     /// Puts everything back after `fault`; what fails on the way back is added to it, and the durable fact
@@ -270,8 +265,7 @@ impl BackupManager {
     }
 
     fn forget(&self) -> Result<()> {
-        self.store.with(|connection| connection.execute("DELETE FROM meta WHERE key = ?1", [FACT]))?;
-        Ok(())
+        self.store.with(|connection| meta::forget(connection, FACT))
     }
 }
 

@@ -80,6 +80,15 @@ impl Location {
         }
     }
 
+    /// What `reference` means in the document at this location that belongs to the one at `top`: `../` leads to
+    /// what lies beside that one. `manifest/<version>.json` names packages that lie beside its folder.
+    pub fn join_of(&self, top: &Self, reference: &str) -> Result<Self> {
+        match reference.strip_prefix("../") {
+            Some(beside) => top.join(beside),
+            None => self.join(reference),
+        }
+    }
+
     /// The whole text, credentials and all, for [`Location::parse`]; not for people.
     pub fn to_text(&self) -> String {
         match &self.0 {

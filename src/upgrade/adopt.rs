@@ -13,7 +13,7 @@ use super::install::write_settings;
 use super::installation::Installation;
 use super::journal::{self, ChangeState, Journal};
 use super::plan::{Kind, Plan};
-use super::{pointers, releases, report};
+use super::{origin, pointers, releases, report};
 use crate::docker::{Container, Model, ServiceMount};
 use crate::exit;
 use crate::fault::{Code, Fault, IoContext, Result};
@@ -172,10 +172,7 @@ fn record(
             params![version, text, file, journal::now()],
         )?;
         for container in containers {
-            db.execute(
-                "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)",
-                params![container.id, container.service, version],
-            )?;
+            origin::record(db, &container.id, &container.service, &version)?;
         }
         Ok(())
     })?;

@@ -9,7 +9,7 @@ use super::fingerprint::fingerprint;
 use super::plan::{Action, ChangePlan, Kind, ServicePlan};
 use super::step::{Step, TagMove};
 use super::world::World;
-use super::{pointers, releases};
+use super::{origin, pointers, releases};
 use crate::docker::{Container, Model, Service, SingleReason, State, network_changes, volume_changes};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -220,11 +220,7 @@ fn release_paths(world: &World<'_>, service: &Service) -> Vec<String> {
 }
 
 fn present(world: &World<'_>, model: &Model, containers: &[Container]) -> Result<Vec<Present>> {
-    let started_from: BTreeMap<String, String> = world.installation.store.with(|db| {
-        db.prepare("SELECT container_id, release FROM containers")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-    })?;
+    let started_from = world.installation.store.with(origin::all)?;
     let current = pointers::read(world.layout(), Pointer::Current)?.map(|version| version.to_string());
     let services = model.services();
     let mut present = Vec::new();

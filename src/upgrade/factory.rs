@@ -10,9 +10,8 @@ use super::change::{self, MOST_ATTEMPTS, Tools};
 use super::ending::{Ended, Ending, end, end_as};
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan, PreviousAfter};
-use super::rollback::{bundle_of, data_to_restore};
+use super::rollback::{back_to, bundle_of, data_to_restore};
 use super::runner::Runner;
-use super::step::Step;
 use super::world::World;
 use super::{api::DataChoice, pointers, report};
 use crate::fault::{Code, Fault, Result};
@@ -134,7 +133,7 @@ fn plan(parent: &mut World<'_>, factory: &Version) -> Result<Plan> {
         reason: "factory".into(),
         restore,
         previous_after: PreviousAfter::Other(previous.filter(|version| version != factory)),
-        prepare: vec![Step::SecureWays, Step::LoadImages { file: bundle_of(installation, factory)? }],
+        prepare: back_to(bundle_of(installation, factory)?),
         ..Plan::new(Kind::Factory, from, factory.clone())
     })
 }

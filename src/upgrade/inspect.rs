@@ -1,7 +1,5 @@
 //! `client status` and `client history`: where an installation stands and how it got there.
 
-use std::collections::BTreeMap;
-
 use rusqlite::types::Value;
 
 use super::analyse::same_image;
@@ -10,7 +8,7 @@ use super::change::Tools;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::Plan;
-use super::{pointers, quarantine, releases, soak};
+use super::{origin, pointers, quarantine, releases, soak};
 use crate::docker::{Container, Service};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -67,11 +65,7 @@ async fn services(installation: &Installation, version: &Version) -> Result<Vec<
     let folder = layout.release(&version.to_string());
     let model = tools.compose.compile(project, &folder, &info.compose, &layout.current()).await?.model;
     let containers = tools.engine.containers(project).await?;
-    let started_from: BTreeMap<String, String> = installation.store.with(|db| {
-        db.prepare("SELECT container_id, release FROM containers")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-    })?;
+    let started_from = installation.store.with(origin::all)?;
     let mut found = Vec::new();
     for service in model.services() {
         let expected = planned_id(&tools, &info, &service);

@@ -15,7 +15,6 @@ mod words;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rusqlite::params;
 use time::macros::format_description;
 
 pub use engine::rebuild_from_engine;
@@ -27,7 +26,7 @@ use crate::backup::BackupManager;
 use crate::durable;
 use crate::fault::{Code, Fault, Result};
 use crate::layout::{Layout, Pointer};
-use crate::state::{StateLock, Store};
+use crate::state::{self, StateLock, Store, meta};
 use words::Loss;
 
 /// The key in `meta` that stands from the rebuilding until the stack was made whole again: the time of it.
@@ -75,9 +74,8 @@ fn rebuild(layout: &Layout, damaged: &Fault) -> Result<Store> {
     releases::fill(&store, layout, &mut losses)?;
     let now = super::journal::now();
     store.with(|db| {
-        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
-        db.execute(sql, params![REBUILT, now])?;
-        db.execute(sql, params![BACKUPS, now]).map(drop)
+        meta::set(db, REBUILT, &now)?;
+        meta::set(db, BACKUPS, &now)
     })?;
     words::keep(&store, &losses)?;
     // Whole in one file before it gets its name.
@@ -93,14 +91,8 @@ fn fresh_path(path: &Path) -> PathBuf {
     path.with_extension("new")
 }
 
-/// The files of a database.
-fn files_of(path: &Path) -> [PathBuf; 3] {
-    let beside = |ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
-    [path.to_owned(), beside("-wal"), beside("-shm")]
-}
-
 fn remove_all(path: &Path) -> Result<()> {
-    files_of(path).iter().try_for_each(|file| durable::remove_file(file))
+    state::files_of(path).iter().try_for_each(|file| durable::remove_file(file))
 }
 
 /// Gives the damaged database and its journal another name; none where nothing is left of it.
@@ -111,10 +103,10 @@ fn set_aside(path: &Path) -> Result<Option<PathBuf>> {
     let kept = (1..)
         .map(|count| if count == 1 { time.clone() } else { format!("{time}-{count}") })
         .map(|name| PathBuf::from(format!("{}.damaged-{name}", path.display())))
-        .find(|kept| !files_of(kept).iter().any(|file| file.exists()));
+        .find(|kept| !state::files_of(kept).iter().any(|file| file.exists()));
     let kept = kept.unwrap_or_else(|| path.with_extension("damaged"));
     let mut any = None;
-    for (from, to) in files_of(path).iter().zip(files_of(&kept)) {
+    for (from, to) in state::files_of(path).iter().zip(state::files_of(&kept)) {
         if fs::symlink_metadata(from).is_ok() {
             durable::rename(from, &to)?;
             any.get_or_insert(to);
@@ -151,12 +143,11 @@ fn recover_backups_locked(installation: &Installation) -> Result<()> {
     let losses: Vec<Loss> =
         recovered.unreadable.iter().map(|path| Loss::Backup { file: name(path) }).collect();
     words::keep(&installation.store, &losses)?;
-    installation.store.with(|db| db.execute("DELETE FROM meta WHERE key = ?1", [BACKUPS]).map(drop))
+    installation.store.with(|db| meta::forget(db, BACKUPS))
 }
 
 fn fact(store: &Store, key: &str) -> Result<Option<String>> {
-    use rusqlite::OptionalExtension;
-    store.with(|db| db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional())
+    store.with(|db| meta::get(db, key))
 }
 
 /// The version `current` names; none where it names none that can be read.

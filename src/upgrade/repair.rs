@@ -15,6 +15,7 @@ use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::{self, Progress};
 use crate::release::strategy::Reason;
+use crate::state::meta;
 
 /// Why what runs may not be what `current` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub async fn repair(
     };
     let ended = change::begin(installation, tools, plan, None, progress).await;
     if ended.outcome.ok {
-        installation.store.with(|db| db.execute("DELETE FROM meta WHERE key = ?1", [REBUILT]).map(drop))?;
+        installation.store.with(|db| meta::forget(db, REBUILT))?;
     }
     Ok(ended)
 }

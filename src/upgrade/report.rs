@@ -11,6 +11,7 @@ use super::journal::{self, ChangeState, Journal};
 use crate::exit;
 use crate::fault::{Code, Fault, Result};
 use crate::progress::Outcome;
+use crate::state::meta;
 
 /// Reports that are kept, delivered or not.
 pub const MOST: usize = 1000;
@@ -113,9 +114,7 @@ fn spool(
 }
 
 fn dropped(db: &Transaction) -> rusqlite::Result<u64> {
-    let text: Option<String> =
-        db.query_row("SELECT value FROM meta WHERE key = ?1", [DROPPED], |row| row.get(0)).optional()?;
-    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+    Ok(meta::get(db, DROPPED)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 /// Makes room for one more; how many undelivered ones had to go so far.
@@ -131,7 +130,7 @@ fn make_room(db: &Transaction) -> rusqlite::Result<u64> {
     db.execute("DELETE FROM reports WHERE seq < ?1", [oldest_kept])?;
     let sum = dropped(db)? + lost;
     if lost > 0 {
-        db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [DROPPED, &sum.to_string()])?;
+        meta::set(db, DROPPED, &sum.to_string())?;
     }
     Ok(sum)
 }

@@ -100,12 +100,8 @@ impl Found {
         Self { manifest, document, top, passed_over: Vec::new() }
     }
 
-    /// `manifest/<version>.json` names packages that lie beside its folder.
     fn locate(&self, reference: &str) -> Result<Location> {
-        match reference.strip_prefix("../") {
-            Some(beside) => self.top.join(beside),
-            None => self.document.join(reference),
-        }
+        self.document.join_of(&self.top, reference)
     }
 }
 

@@ -95,10 +95,15 @@ impl Way {
     /// As the runner takes it.
     fn plan(&self) -> Plan {
         Plan {
-            prepare: vec![Step::SecureWays, Step::LoadImages { file: self.bundle.clone() }],
+            prepare: back_to(self.bundle.clone()),
             ..Plan::new(Kind::Rollback, Some(self.from.clone()), self.to.clone())
         }
     }
+}
+
+/// What prepares the way to a release that was here before, and whose package is the file `bundle`.
+pub fn back_to(bundle: Option<String>) -> Vec<Step> {
+    vec![Step::SecureWays, Step::LoadImages { file: bundle }]
 }
 
 /// Whether a person names another way out of a change that could neither be finished nor undone.
@@ -130,12 +135,7 @@ fn target(installation: &Installation, to: &RollbackTarget) -> Result<Version> {
 /// The file in `bundles/` a release came from, if it is still there. A patch alone cannot bring images back
 /// that it did not contain; then these must be in the engine.
 pub fn bundle_of(installation: &Installation, version: &Version) -> Result<Option<String>> {
-    let version = version.to_string();
-    let file: Option<String> = installation.store.with(|db| {
-        use rusqlite::OptionalExtension;
-        let sql = "SELECT bundle_hash FROM releases WHERE version = ?1";
-        Ok(db.query_row(sql, [&version], |row| row.get(0)).optional()?.flatten())
-    })?;
+    let file = ways::recorded(installation, version)?;
     Ok(file.filter(|file| installation.layout.bundles().join(file).is_file()))
 }
 

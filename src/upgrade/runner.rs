@@ -69,21 +69,7 @@ impl<'a> Runner<'a> {
             if self.states[index] == StepState::Done {
                 continue;
             }
-            let step = self.steps[index].clone();
-            killpoint::reached("before", &step);
-            self.mark(index, Mark::Started, "")?;
-            killpoint::reached("started", &step);
-            match repeated(effects, &step, false).await {
-                Ok(()) => {
-                    killpoint::reached("applied", &step);
-                    self.mark(index, Mark::Done, "")?;
-                }
-                Err(fault) => {
-                    // A disk that is too full for the mark must not hide what came first.
-                    self.mark(index, Mark::Failed, &fault.to_string()).ok();
-                    return Err(fault);
-                }
-            }
+            self.take(index, effects, "").await?;
         }
         Ok(())
     }
@@ -93,31 +79,44 @@ impl<'a> Runner<'a> {
     pub async fn push_on(&mut self, effects: &mut dyn Effects) -> Result<Vec<Fault>> {
         let mut failures = Vec::new();
         for index in 0..self.steps.len() {
-            let step = self.steps[index].clone();
             if self.states[index] == StepState::Done {
                 continue;
             }
-            if step == Step::Commit && !failures.is_empty() {
+            if self.steps[index] == Step::Commit && !failures.is_empty() {
                 break;
             }
-            killpoint::reached("factory/before", &step);
-            self.mark(index, Mark::Started, "")?;
-            killpoint::reached("factory/started", &step);
-            match repeated(effects, &step, false).await {
-                Ok(()) => {
-                    killpoint::reached("factory/applied", &step);
-                    self.mark(index, Mark::Done, "")?;
-                }
-                Err(fault) => {
-                    self.mark(index, Mark::Failed, &fault.to_string())?;
-                    if !matches!(step, Step::Swap { .. } | Step::Verify) {
-                        return Err(fault);
-                    }
-                    failures.push(fault);
-                }
+            match self.take(index, effects, "factory/").await {
+                Err(fault) if self.may_fail(index) => failures.push(fault),
+                taken => taken?,
             }
         }
         Ok(failures)
+    }
+
+    /// Whether what failed was the step itself, and one without which the others can go on.
+    fn may_fail(&self, index: usize) -> bool {
+        self.states[index] == StepState::Failed
+            && matches!(self.steps[index], Step::Swap { .. } | Step::Verify)
+    }
+
+    /// Takes one step, with its marks; `points` begins the names of its kill points.
+    async fn take(&mut self, index: usize, effects: &mut dyn Effects, points: &str) -> Result<()> {
+        let step = self.steps[index].clone();
+        let reached = |moment: &str| killpoint::reached(&format!("{points}{moment}"), &step);
+        reached("before");
+        self.mark(index, Mark::Started, "")?;
+        reached("started");
+        match repeated(effects, &step, false).await {
+            Ok(()) => {
+                reached("applied");
+                self.mark(index, Mark::Done, "")
+            }
+            Err(fault) => {
+                // A disk that is too full for the mark must not hide what came first.
+                self.mark(index, Mark::Failed, &fault.to_string()).ok();
+                Err(fault)
+            }
+        }
     }
 
     /// Undoes, in reverse, every step that may have had an effect; gives back what could not be undone.

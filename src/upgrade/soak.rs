@@ -9,7 +9,7 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use self::verdict::{Seen, judge};
@@ -20,14 +20,14 @@ use super::installation::Installation;
 use super::plan::{Facts, Failure, Kind, Plan, PreviousAfter};
 use super::quarantine::{self, Content};
 use super::releases;
-use super::rollback::{bundle_of, data_to_restore};
-use super::step::Step;
+use super::rollback::{back_to, bundle_of, data_to_restore};
 use super::world::World;
 use crate::clock::Moment;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{self, Progress};
 use crate::release::Version;
+use crate::state::meta;
 
 /// The key in `meta` of the probation that is open.
 const KEY: &str = "probation";
@@ -87,17 +87,13 @@ pub async fn of(world: &World<'_>) -> Result<Option<Probation>> {
 
 /// Records the probation that begins, in the transaction of the commit; none ends the one before.
 pub fn record(db: &Connection, probation: Option<&Probation>) -> rusqlite::Result<()> {
-    db.execute("DELETE FROM meta WHERE key = ?1", [KEY])?;
-    let Some(probation) = probation else { return Ok(()) };
-    let text = serde_json::to_string(probation).expect("a probation is always valid JSON");
-    db.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", [KEY, &text]).map(drop)
+    let Some(probation) = probation else { return meta::forget(db, KEY) };
+    meta::set(db, KEY, &serde_json::to_string(probation).expect("a probation is always valid JSON"))
 }
 
 /// The probation that is open.
 pub fn open(installation: &Installation) -> Result<Option<Probation>> {
-    let sql = "SELECT value FROM meta WHERE key = ?1";
-    let text: Option<String> =
-        installation.store.with(|db| db.query_row(sql, [KEY], |row| row.get(0)).optional())?;
+    let text = installation.store.with(|db| meta::get(db, KEY))?;
     let invalid = |error| Fault::from_error(Code::JournalIllegal, KEY, error);
     text.map(|text| serde_json::from_str(&text).map_err(invalid)).transpose()
 }
@@ -176,7 +172,7 @@ async fn go_back(
     let plan = Plan {
         reason: REASON.into(),
         previous_after: PreviousAfter::Other(probation.previous_before.clone()),
-        prepare: vec![Step::SecureWays, Step::LoadImages { file: bundle_of(installation, &to)? }],
+        prepare: back_to(bundle_of(installation, &to)?),
         ..Plan::new(Kind::Rollback, Some(version), to)
     };
     Ok(change::begin_with(installation, tools, plan, facts, restore.as_deref(), progress).await)

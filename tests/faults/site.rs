@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::shop::{OLD, Shop};
-use crate::tiny::{Done, client, docker};
+use crate::tiny::{Done, client, docker, names_in};
 use crate::writer::Writer;
 
 /// Room of an installation whose disk can be filled, in MiB: both releases' bundles, folders and a backup.
@@ -71,6 +71,16 @@ impl<'a> Site<'a> {
     /// `client upgrade`, also to a version in quarantine.
     pub fn upgrade_to(&self, version: &str) -> Done {
         self.client(&["upgrade", "--yes", "--force", "--target", version])
+    }
+
+    /// Removes what was fetched of `version`, whole or in part.
+    pub fn forget_package(&self, version: &str) {
+        let folder = self.root.join("bundles");
+        for name in
+            names_in(&folder).into_iter().filter(|name| name.contains(version) || name.contains("part"))
+        {
+            std::fs::remove_file(folder.join(name)).unwrap();
+        }
     }
 
     /// The one container of a service that runs, or the one that does not.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::containers::{downtime_of, make, put_up, replace, watched};
+use rusqlite::Connection;
+
+use super::containers::{downtime_of, make, put_up, replace, up_and_ready};
 use super::data;
 use crate::docker::{Container, Model};
 use crate::fault::{Code, Fault, Result};
@@ -13,7 +15,7 @@ use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::analyse::{NEW_MODEL, OLD_MODEL};
 use crate::upgrade::plan::{Action, ServicePlan};
 use crate::upgrade::world::World;
-use crate::upgrade::{pointers, releases, ways};
+use crate::upgrade::{origin, pointers, releases, ways};
 
 /// Brings the old containers back, dependencies first, and waits until they are ready.
 pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
@@ -83,13 +85,7 @@ async fn bring_one_back(world: &mut World<'_>, service: &ServicePlan, timeout: D
     } else {
         recreate_old(world, service).await?
     };
-    for id in &ids {
-        put_up(world, id).await?;
-    }
-    for id in ids {
-        world.engine.wait_ready(&watched(service, id, timeout, false)).await?;
-    }
-    Ok(())
+    up_and_ready(world, service, &ids, timeout, false).await
 }
 
 /// Makes the old containers anew where Compose's recreate has replaced them. Their image references may
@@ -129,11 +125,10 @@ async fn ids_of(world: &World<'_>, service: &str) -> Result<Vec<String>> {
 }
 
 fn record(world: &World<'_>, service: &ServicePlan, ids: &[String], release: &Version) -> Result<()> {
-    let sql = "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)";
-    world.installation.store.with(|db| {
-        let mut record = db.prepare(sql)?;
-        ids.iter().try_for_each(|id| record.execute([id, &service.name, &release.to_string()]).map(drop))
-    })
+    let release = release.to_string();
+    let record =
+        |db: &Connection| ids.iter().try_for_each(|id| origin::record(db, id, &service.name, &release));
+    world.installation.store.with(record)
 }
 
 /// Whether the containers of before are those of the new release.
@@ -146,10 +141,10 @@ fn keeps(service: &ServicePlan) -> bool {
 pub async fn make_again(world: &mut World<'_>) -> Result<()> {
     let change = world.change()?.clone();
     let mut missing = Vec::new();
+    let present = world.engine.containers(world.project()).await?;
     for service in change.services.iter().filter(|service| service.replicas > 0) {
-        let present = world.engine.containers(world.project()).await?.into_iter();
-        let own = present.filter(|one| one.service == service.name && !one.one_off);
-        let new: Vec<Container> =
+        let own = present.iter().filter(|one| one.service == service.name && !one.one_off);
+        let new: Vec<&Container> =
             own.filter(|one| keeps(service) || !service.old.contains_key(&one.id)).collect();
         if (new.len() as u32) < service.replicas {
             missing.push(service.clone());
@@ -168,13 +163,7 @@ pub async fn make_again(world: &mut World<'_>) -> Result<()> {
     for service in missing {
         let ids = ids_of(world, &service.name).await?;
         record(world, &service, &ids, &world.plan.to)?;
-        for id in &ids {
-            put_up(world, id).await?;
-        }
-        for id in ids {
-            let timeout = Duration::from_millis(service.timeout_ms);
-            world.engine.wait_ready(&watched(&service, id, timeout, false)).await?;
-        }
+        up_and_ready(world, &service, &ids, Duration::from_millis(service.timeout_ms), false).await?;
     }
     Ok(())
 }

@@ -219,6 +219,23 @@ pub fn watched(service: &ServicePlan, id: String, timeout: Duration, planned: bo
     }
 }
 
+/// Starts containers of `service`, all of them before the first is waited for, and waits until they are ready.
+pub async fn up_and_ready(
+    world: &mut World<'_>,
+    service: &ServicePlan,
+    ids: &[String],
+    timeout: Duration,
+    planned: bool,
+) -> Result<()> {
+    for id in ids {
+        put_up(world, id).await?;
+    }
+    for id in ids {
+        world.engine.wait_ready(&watched(service, id.clone(), timeout, planned)).await?;
+    }
+    Ok(())
+}
+
 /// From now on a failure is a rollback.
 pub fn mark_touched(world: &mut World<'_>) -> Result<()> {
     world.learn(|facts| facts.touched = true)

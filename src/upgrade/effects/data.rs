@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rusqlite::OptionalExtension;
-
 use super::containers::{downtime_begins, grace, put_down, put_up};
 use super::volume::Volume;
 use crate::backup::{
@@ -16,6 +14,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::Step;
 use crate::release::ReleaseInfo;
+use crate::state::meta;
 use crate::upgrade::Installation;
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::plan::Action;
@@ -133,9 +132,7 @@ const FROZEN: &str = "frozen";
 
 async fn freeze(world: &World<'_>, containers: &[String]) -> Result<()> {
     let ids = containers.join(" ");
-    world.installation.store.with(|db| {
-        db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [FROZEN, &ids]).map(drop)
-    })?;
+    world.installation.store.with(|db| meta::set(db, FROZEN, &ids))?;
     for id in containers {
         if let Err(fault) = world.engine.pause(id).await {
             thaw(world.installation, &world.engine).await?;
@@ -146,9 +143,7 @@ async fn freeze(world: &World<'_>, containers: &[String]) -> Result<()> {
 }
 
 fn frozen(installation: &Installation) -> Result<Option<String>> {
-    installation.store.with(|db| {
-        db.query_row("SELECT value FROM meta WHERE key = ?1", [FROZEN], |row| row.get(0)).optional()
-    })
+    installation.store.with(|db| meta::get(db, FROZEN))
 }
 
 /// Whether a backup that did not end well may have left containers frozen.
@@ -162,7 +157,7 @@ pub async fn thaw(installation: &Installation, engine: &Engine) -> Result<()> {
     for id in frozen.iter().flat_map(|ids| ids.split_whitespace()) {
         engine.unpause(id).await?;
     }
-    installation.store.with(|db| db.execute("DELETE FROM meta WHERE key = ?1", [FROZEN]).map(drop))
+    installation.store.with(|db| meta::forget(db, FROZEN))
 }
 
 /// Undoes a backup step: nothing stays frozen, and where the new release migrates data and was started, the

@@ -16,7 +16,7 @@ use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::plan::{Action, Kind, PreviousAfter};
 use crate::upgrade::soak::{self, Probation};
 use crate::upgrade::world::World;
-use crate::upgrade::{journal, pointers, quarantine, releases, ways};
+use crate::upgrade::{journal, origin, pointers, quarantine, releases, ways};
 
 /// Points `current` at the new release.
 pub fn flip(world: &mut World<'_>) -> Result<()> {
@@ -75,7 +75,14 @@ fn record(world: &World<'_>, probation: Option<&Probation>) -> Result<()> {
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (version) DO UPDATE SET info = ?2, bundle_hash = coalesce(?3, bundle_hash),
                        strategy = ?4, installed_at = ?5, content = coalesce(?6, content)",
-                    params![version, text, world.plan.bundle_file(), world.plan.strategy, journal::now(), content],
+                    params![
+                        version,
+                        text,
+                        world.plan.bundle_file(),
+                        world.plan.strategy,
+                        journal::now(),
+                        content
+                    ],
                 )?;
                 quarantine::at_commit(db, &world.plan)?;
                 soak::record(db, probation)?;
@@ -83,15 +90,12 @@ fn record(world: &World<'_>, probation: Option<&Probation>) -> Result<()> {
             for service in &change.services {
                 let replaced = !matches!(service.action, Action::Unchanged);
                 for id in service.old.keys().filter(|_| replaced) {
-                    db.execute("DELETE FROM containers WHERE container_id = ?1", [id])?;
+                    origin::forget(db, id)?;
                 }
                 let restarted = service.old.keys().filter(|_| service.action == Action::Restart);
                 let created = facts.created.get(&service.name).into_iter().flatten();
                 for id in created.chain(restarted) {
-                    db.execute(
-                        "INSERT OR REPLACE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)",
-                        params![id, service.name, version],
-                    )?;
+                    origin::record(db, id, &service.name, &version)?;
                 }
             }
             db.execute("UPDATE upgrades SET committed = 1 WHERE id = ?1", [&world.id]).map(drop)
@@ -173,17 +177,11 @@ pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
 async fn folders_in_use(world: &World<'_>) -> Result<BTreeSet<String>> {
     let living: BTreeSet<String> =
         world.engine.containers(world.project()).await?.into_iter().map(|container| container.id).collect();
-    let rows: Vec<(String, String)> = world.installation.store.with(|db| {
-        db.prepare("SELECT container_id, release FROM containers")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-    })?;
-    let (alive, dead): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(id, _)| living.contains(id));
+    let store = &world.installation.store;
+    let (alive, dead): (Vec<_>, Vec<_>) =
+        store.with(origin::all)?.into_iter().partition(|(id, _)| living.contains(id));
     for (id, _) in dead {
-        world
-            .installation
-            .store
-            .with(|db| db.execute("DELETE FROM containers WHERE container_id = ?1", [&id]).map(drop))?;
+        store.with(|db| origin::forget(db, &id))?;
     }
     Ok(alive.into_iter().map(|(_, release)| release).collect())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::containers::{
-    check_created, downtime_begins, downtime_of, extra, grace, half_made, mark_touched, put_down, put_up,
-    replace, stop_old, watched,
+    check_created, downtime_begins, downtime_of, extra, grace, half_made, mark_touched, put_down, replace,
+    stop_old, up_and_ready, watched,
 };
 use crate::docker::Health;
 use crate::fault::Result;
@@ -92,13 +92,8 @@ async fn start(world: &mut World<'_>, service: &ServicePlan, ids: &[String]) -> 
         if world.engine.container(id).await?.is_some_and(|one| one.health == Health::Unhealthy) {
             put_down(world, id, grace(service)).await?;
         }
-        put_up(world, id).await?;
     }
-    for id in ids {
-        let timeout = Duration::from_millis(service.timeout_ms);
-        world.engine.wait_ready(&watched(service, id.clone(), timeout, true)).await?;
-    }
-    Ok(())
+    up_and_ready(world, service, ids, Duration::from_millis(service.timeout_ms), true).await
 }
 
 fn downtime(world: &mut World<'_>, service: &ServicePlan) -> Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fault::{Fault, Result};
 use crate::layout::Layout;
-use crate::state::StateLock;
+use crate::state::{self, StateLock};
 
 /// The file that keeps two writers of backups apart.
 const LOCK: &str = ".lock";
@@ -26,16 +26,13 @@ impl Traces {
         let missing =
             |paths: Vec<PathBuf>| paths.into_iter().filter(|path| fs::symlink_metadata(path).is_err());
         let database = layout.state_db();
-        let beside = |end: &str| PathBuf::from(format!("{}{end}", database.display()));
-        let files = vec![
+        let mut files = vec![
             layout.settings(),
             layout.state_lock(),
             layout.backups().join(LOCK),
             database.with_extension("reserve"),
-            beside("-wal"),
-            beside("-shm"),
-            database.clone(),
         ];
+        files.extend(state::files_of(&database));
         let mut folders =
             vec![layout.all_work(), layout.releases(), layout.shared(), layout.bundles(), layout.backups()];
         folders.extend(root.ancestors().map(Path::to_owned));

@@ -6,7 +6,7 @@ use super::fact;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{Outcome, Progress, Step};
-use crate::state::Store;
+use crate::state::{Store, meta};
 use crate::upgrade::installation::Installation;
 
 /// The key in `meta`.
@@ -46,9 +46,7 @@ pub fn keep(store: &Store, losses: &[Loss]) -> Result<()> {
     all.extend(losses.iter().filter(|loss| !all.contains(loss)).cloned().collect::<Vec<_>>());
     let text =
         serde_json::to_string(&all).map_err(|error| Fault::from_error(Code::StateInvalid, UNTOLD, error))?;
-    store.with(|db| {
-        db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [UNTOLD, &text]).map(drop)
-    })
+    store.with(|db| meta::set(db, UNTOLD, &text))
 }
 
 fn read(store: &Store) -> Result<Vec<Loss>> {
@@ -75,12 +73,10 @@ pub fn tell(installation: &Installation, mut outcome: Outcome, progress: &Progre
         progress.warning(Step::CheckingUpdates, say);
     }
     // One that was refused because of the lock belongs to somebody else's turn.
-    if outcome.exit_code != crate::exit::of_fault(&Fault::new(Code::Locked, "", "")) {
-        let told =
-            installation.store.with(|db| db.execute("DELETE FROM meta WHERE key = ?1", [UNTOLD]).map(drop));
-        if let Err(fault) = told {
-            outcome.warnings.push(fault.message(progress.lang()));
-        }
+    if outcome.exit_code != crate::exit::of_fault(&Fault::new(Code::Locked, "", ""))
+        && let Err(fault) = installation.store.with(|db| meta::forget(db, UNTOLD))
+    {
+        outcome.warnings.push(fault.message(progress.lang()));
     }
     outcome
 }

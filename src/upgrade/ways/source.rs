@@ -48,10 +48,7 @@ impl Keeper<'_> {
         let hash = package.hash.digest().ok_or_else(|| {
             Fault::new(Code::HashMissing, &package.url, "what is fetched again must be what it was")
         })?;
-        let locate = |reference: &str| match reference.strip_prefix("../") {
-            Some(beside) => source.manifest().join(beside),
-            None => at.join(reference),
-        };
+        let locate = |reference: &str| at.join_of(&source.manifest(), reference);
         let mut locations = vec![locate(&package.url)?];
         for mirror in &package.mirrors {
             locations.push(locate(mirror)?);

@@ -222,15 +222,10 @@ fn put_right(ground: &Ground<'_, '_>) {
 
 fn source_gone(ground: &mut Ground<'_, '_>) -> Outcome {
     let site = ground.site;
-    // What an earlier download left would make this one short.
-    for name in names_in(&site.root.join("bundles")) {
-        if name.contains("part") {
-            std::fs::remove_file(site.root.join("bundles").join(name)).unwrap();
-        }
-    }
-    let gone = Arc::new(AtomicBool::new(true));
+    site.forget_package(NEW);
+    let gone = Gone::now();
     let path = format!("/{}", site.shop.bundle(NEW));
-    let away = gone.clone();
+    let away = gone.0.clone();
     site.shop.server.always(&path, move |request, honest| {
         let response = honest(&request);
         let length = match &response.body {
@@ -247,6 +242,21 @@ fn source_gone(ground: &mut Ground<'_, '_>) -> Outcome {
     let done = site.upgrade_to(NEW);
     assert_eq!(done.code, Some(1), "{done:#?}");
     whole::stack_is(site, OLD);
-    gone.store(false, Ordering::SeqCst);
+    drop(gone);
     then_upgrade(ground, &done, began)
+}
+
+/// The source is gone until this is dropped, also by a case that is bad.
+struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    fn now() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
