@@ -170,6 +170,10 @@ impl Field {
         self.proxy.set(at, harm);
         let (done, step) = self.spawn(turn, backup.as_deref());
         let Some(met) = self.proxy.met() else {
+            assert_eq!(done.code, Some(0), "nothing harmed it: {done:#?}");
+            if turn == Turn::Restore {
+                self.stack.rows = rows;
+            }
             summary.missed += 1;
             return;
         };
