@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
+
 use crate::shop::{OLD, Shop};
 use crate::tiny::{Done, client, docker, names_in};
 use crate::writer::Writer;
@@ -73,12 +75,12 @@ impl<'a> Site<'a> {
         self.client(&["upgrade", "--yes", "--force", "--target", version])
     }
 
-    /// Removes what was fetched of `version`, whole or in part.
+    /// Removes what was fetched of `version`, whole or in part: it is kept under its hash.
     pub fn forget_package(&self, version: &str) {
+        let package = std::fs::read(self.shop.source.join(self.shop.bundle(version))).unwrap();
+        let hash = hex::encode(Sha256::digest(package));
         let folder = self.root.join("bundles");
-        for name in
-            names_in(&folder).into_iter().filter(|name| name.contains(version) || name.contains("part"))
-        {
+        for name in names_in(&folder).into_iter().filter(|name| name.contains(&hash)) {
             std::fs::remove_file(folder.join(name)).unwrap();
         }
     }
