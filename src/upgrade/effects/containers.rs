@@ -203,7 +203,8 @@ pub async fn stop(world: &mut World<'_>, services: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What is asked of a container of `service`; the planned image only where `planned` is said.
+/// What is asked of a container of `service`: of one that is `planned` its image, too, and of one that ran before only
+/// that it gets well in time. On a busy machine a good one may be unhealthy for a while, and giving it up is dear.
 pub fn watched(service: &ServicePlan, id: String, timeout: Duration, planned: bool) -> Watched {
     Watched {
         service: service.name.clone(),
@@ -211,7 +212,7 @@ pub fn watched(service: &ServicePlan, id: String, timeout: Duration, planned: bo
         policy: ReadyPolicy {
             timeout,
             patient: service.patient,
-            may_recover: service.action == Action::Unchanged,
+            may_recover: !planned || service.action == Action::Unchanged,
             stability: Duration::from_millis(service.stability_ms),
             one_shot: service.one_shot,
             image_ids: service.image_id.iter().filter(|_| planned).cloned().collect(),

@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::containers::grace;
 use super::{back, images, swap};
 use crate::backup::{BackupManager, Kind as BackupKind};
-use crate::fault::{Code, Fault, IoContext, Result};
+use crate::fault::{Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
@@ -137,9 +137,10 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
                 continue;
             }
             let name = format!("{}-{}-{number}", world.project(), service.name);
-            // A stranger's container that took the name is no reason to call the upgrade unfinished.
             if let Err(fault) = world.engine.rename(id, &name).await {
-                if fault.code() == Code::EngineUnreachable {
+                // A stranger's container that took the name is no reason to call the upgrade unfinished.
+                let holder = world.engine.container(&name).await?;
+                if holder.is_none_or(|holder| holder.id == *id) {
                     return Err(fault);
                 }
                 let text = fault.message(world.progress.lang());
