@@ -43,12 +43,18 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use time::OffsetDateTime;
 
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::Digest;
 use crate::state::{StateLock, Store};
 use record::Records;
 use scan::Expected;
+
+/// What was written by a version that was left, nobody may have missed yet.
+const SAFE_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The archives in one folder and their rows.
 pub struct BackupManager {
@@ -149,6 +155,18 @@ impl BackupManager {
             }
             deleted.push(self.delete_locked(&record.id)?);
         }
+        Ok(deleted)
+    }
+
+    /// Deletes what the retention rules no longer keep: of those made before an upgrade all but the newest `keep`, of
+    /// those made for safety the same, but none younger than [`SAFE_FOR`]. See [`prune`](Self::prune).
+    pub fn prune_all(&self, keep: usize, protected: &[String]) -> Result<Vec<Record>> {
+        let mut deleted = self.prune(keep, Kind::PreUpgrade, protected)?;
+        let young = OffsetDateTime::now_utc() - SAFE_FOR;
+        let mut protected = protected.to_vec();
+        let safety = self.list()?.into_iter().filter(|record| record.kind == Kind::Safety);
+        protected.extend(safety.filter(|record| record.started_at > young).map(|record| record.id));
+        deleted.extend(self.prune(keep, Kind::Safety, &protected)?);
         Ok(deleted)
     }
 

@@ -74,6 +74,8 @@ pub enum Say {
     Repairing { version: String, cause: String },
     SoakFailed { version: String, to: String, cause: String },
     SoakPassed { version: String },
+    SoakStays { version: String, to: String, cause: String, late: bool },
+    DataPutBack { backup: String, kept: Option<String> },
     EngineAway { text: String },
     EngineBack { version: String },
     StateRebuilt { cause: String, kept: String },
@@ -172,6 +174,16 @@ impl Say {
                 format!("{version} failed in its probation, going back to {to}: {cause}")
             }
             SoakPassed { version } => format!("{version} has passed its probation"),
+            SoakStays { version, to, cause, late: true } => format!(
+                "{version} failed in its probation ({cause}), but that is over, and going back to {to} would put back the data of before; 'client rollback --to {to}' does it all the same"
+            ),
+            SoakStays { version, to, cause, late: false } => format!(
+                "{version} failed in its probation ({cause}), but stays: the backup of the data that {to} can read is gone"
+            ),
+            DataPutBack { backup, kept: Some(kept) } => format!(
+                "the data is that of backup {backup} again; what was written since is in backup {kept} ('client backup restore {kept}' brings it back)"
+            ),
+            DataPutBack { backup, kept: None } => format!("the data is that of backup {backup} again"),
             EngineAway { text } => format!("waiting for the engine to come back: {text}"),
             EngineBack { version } => format!("the engine is back (version {version})"),
             StateRebuilt { cause, kept } if kept.is_empty() => {
@@ -262,6 +274,16 @@ impl Say {
                 format!("{version} 在观察期内失败，正在回滚到 {to}：{cause}")
             }
             SoakPassed { version } => format!("{version} 已通过观察期"),
+            SoakStays { version, to, cause, late: true } => format!(
+                "{version} 在观察期内失败（{cause}），但观察期已结束，回到 {to} 会恢复之前的数据；如仍需回退，请运行 'client rollback --to {to}'"
+            ),
+            SoakStays { version, cause, late: false, to } => {
+                format!("{version} 在观察期内失败（{cause}），但保持现状：{to} 可用的数据备份已不存在")
+            }
+            DataPutBack { backup, kept: Some(kept) } => format!(
+                "数据已恢复为备份 {backup} 的内容；此后写入的数据在备份 {kept} 中（'client backup restore {kept}' 可恢复）"
+            ),
+            DataPutBack { backup, kept: None } => format!("数据已恢复为备份 {backup} 的内容"),
             EngineAway { text } => format!("正在等待 Docker Engine 恢复：{text}"),
             EngineBack { version } => format!("Docker Engine 已恢复（版本 {version}）"),
             StateRebuilt { cause, kept } if kept.is_empty() => {

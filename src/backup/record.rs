@@ -49,6 +49,8 @@ named! {
     Kind {
         /// Before an upgrade.
         PreUpgrade "pre-upgrade",
+        /// Of data that was about to be replaced by that of another backup.
+        Safety "safety",
         /// By a person.
         Manual "manual",
         /// By the timer.

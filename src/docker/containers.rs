@@ -105,6 +105,8 @@ pub struct Container {
     pub restart_policy: String,
     /// When it was started last; the engine's text.
     pub started_at: String,
+    /// When it ended last; the engine's text.
+    pub finished_at: String,
     /// When it was created; the engine's text.
     pub created_at: String,
     /// All its labels.

@@ -23,6 +23,14 @@ enum Question<'a> {
     Command { argv: &'a [String], service: &'a str },
 }
 
+/// Why an attempt did not pass.
+enum Answer {
+    /// What was asked says no.
+    Wrong(String),
+    /// The engine could not ask.
+    None(Fault),
+}
+
 impl Engine {
     /// Runs a probe until it passes or its time is up. A command runs in a running container of its service in
     /// `project`.
@@ -30,39 +38,42 @@ impl Engine {
         let failed = |cause: String| Fault::new(Code::ProbeFailed, &probe.name, cause);
         let question = question(probe).map_err(|cause| failed(cause.to_owned()))?;
         let deadline = Instant::now() + Duration::from_millis(probe.timeout_ms);
-        let mut last = "it did not answer".to_owned();
+        let mut last = Answer::Wrong("it did not answer".to_owned());
         loop {
             match timeout_at(deadline, self.ask(project, &question)).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(cause)) => last = cause,
+                Ok(Err(answer)) => last = answer,
                 // An attempt cut short says less than the one before it.
                 Err(_) => {}
             }
             if Instant::now() + PAUSE >= deadline {
-                return Err(failed(format!("{last} (tried for {} ms)", probe.timeout_ms)));
+                return Err(match last {
+                    Answer::Wrong(cause) => failed(format!("{cause} (tried for {} ms)", probe.timeout_ms)),
+                    Answer::None(fault) => fault,
+                });
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn ask(&self, project: &str, question: &Question<'_>) -> Result<(), String> {
+    async fn ask(&self, project: &str, question: &Question<'_>) -> Result<(), Answer> {
         match question {
-            Question::Http { url, status } => http(url, *status).await,
+            Question::Http { url, status } => http(url, *status).await.map_err(Answer::Wrong),
             Question::Tcp { address } => match tokio::net::TcpStream::connect(address).await {
                 Ok(_) => Ok(()),
-                Err(error) => Err(format!("{address}: {error}")),
+                Err(error) => Err(Answer::Wrong(format!("{address}: {error}"))),
             },
             Question::Command { argv, service } => self.command(project, service, argv).await,
         }
     }
 
-    async fn command(&self, project: &str, service: &str, argv: &[String]) -> Result<(), String> {
-        let text = |error: bollard::errors::Error| error.to_string();
-        let containers = self.containers(project).await.map_err(|fault| fault.to_string())?;
+    async fn command(&self, project: &str, service: &str, argv: &[String]) -> Result<(), Answer> {
+        let text = |error: bollard::errors::Error| Answer::None(self.fault(service, error));
+        let containers = self.containers(project).await.map_err(Answer::None)?;
         let container = containers
             .into_iter()
             .find(|one| one.service == service && one.state == State::Running && !one.one_off)
-            .ok_or_else(|| format!("service {service} does not run"))?;
+            .ok_or_else(|| Answer::Wrong(format!("service {service} does not run")))?;
         let options = CreateExecOptions {
             cmd: Some(argv.to_vec()),
             attach_stdout: Some(true),
@@ -82,8 +93,10 @@ impl Engine {
         let ended = self.docker.inspect_exec(&exec.id).await.map_err(text)?;
         match ended.exit_code {
             Some(0) => Ok(()),
-            Some(code) => Err(format!("{} exited with {code}: {}", argv.join(" "), output.trim())),
-            None => Err(format!("{} did not end", argv.join(" "))),
+            Some(code) => {
+                Err(Answer::Wrong(format!("{} exited with {code}: {}", argv.join(" "), output.trim())))
+            }
+            None => Err(Answer::Wrong(format!("{} did not end", argv.join(" ")))),
         }
     }
 }

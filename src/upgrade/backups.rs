@@ -97,7 +97,7 @@ pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
     let _lock = installation.lock("backup prune")?;
     let manager = manager(installation);
     manager.reconcile()?;
-    manager.prune(installation.settings.backup.keep, BackupKind::PreUpgrade, &[])
+    manager.prune_all(installation.settings.backup.keep, &[])
 }
 
 async fn settle(installation: &Installation, tools: &Tools, progress: &Progress) -> Result<()> {

@@ -6,7 +6,7 @@
 
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -19,10 +19,11 @@ use super::ending::Ended;
 use super::installation::Installation;
 use super::plan::{Facts, Failure, Kind, Plan, PreviousAfter};
 use super::quarantine::{self, Content};
-use super::releases;
 use super::rollback::{back_to, bundle_of, data_to_restore};
+use super::ways;
 use super::world::World;
 use crate::clock::Moment;
+use crate::docker::{Container, State};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{self, Progress};
@@ -51,7 +52,7 @@ pub struct Probation {
     pub since: Moment,
     /// How long it lasts.
     pub soak_ms: u64,
-    /// How often the engine had restarted each container by then.
+    /// The containers that ran then, and how often the engine had restarted each.
     pub restarts: BTreeMap<String, i64>,
 }
 
@@ -59,6 +60,11 @@ impl Probation {
     /// What is left of it; none when its time is over.
     pub fn left(&self) -> Option<Duration> {
         Duration::from_millis(self.soak_ms).checked_sub(self.since.elapsed()).filter(|left| !left.is_zero())
+    }
+
+    /// When it is over, in seconds since 1970.
+    fn until(&self) -> i64 {
+        i64::try_from(self.since.wall_ms.saturating_add(self.soak_ms) / 1000).unwrap_or(i64::MAX)
     }
 }
 
@@ -81,7 +87,11 @@ pub async fn of(world: &World<'_>) -> Result<Option<Probation>> {
         content: plan.manifest_hash.clone(),
         since: Moment::now(),
         soak_ms,
-        restarts: containers.into_iter().map(|container| (container.id, container.restart_count)).collect(),
+        restarts: containers
+            .into_iter()
+            .filter(Container::is_running)
+            .map(|container| (container.id, container.restart_count))
+            .collect(),
     }))
 }
 
@@ -99,7 +109,8 @@ pub fn open(installation: &Installation) -> Result<Option<Probation>> {
 }
 
 /// Looks at the version on probation: one that failed goes back, and that is what is told. One whose time is over has
-/// passed.
+/// passed, unless it failed in time and nobody looked. Data is put back only while the probation lasts: later it has
+/// become what its users live with.
 pub async fn settle(
     installation: &Installation,
     tools: &Tools,
@@ -108,26 +119,47 @@ pub async fn settle(
     let Some(probation) = open(installation)? else {
         return Ok(None);
     };
-    match look(installation, tools, &probation).await? {
-        Some(fault) => go_back(installation, tools, progress, &probation, &fault).await.map(Some),
-        None => {
-            if probation.left().is_none() {
-                installation.store.with(|db| record(db, None))?;
-                let version = probation.version.to_string();
-                progress.note(progress::Step::CheckingUpdates, Say::SoakPassed { version });
+    let over = probation.left().is_none();
+    let version = probation.version.to_string();
+    if let Some(fault) = look(installation, tools, progress, &probation).await? {
+        let to = &probation.back_to;
+        let late = match data_to_restore(installation, DataChoice::AsDeclared, &probation.version, to) {
+            Ok(restore) if !over || restore.is_none() => {
+                return go_back(installation, tools, progress, &probation, &fault, restore).await.map(Some);
             }
-            Ok(None)
-        }
+            Ok(_) => true,
+            // The version before cannot live with the data of this one.
+            Err(missing) if missing.code() == Code::BackupUnknown => false,
+            Err(other) => return Err(other),
+        };
+        let cause = fault.message(progress.lang());
+        let say = Say::SoakStays { version, to: to.to_string(), cause, late };
+        progress.warning(progress::Step::CheckingUpdates, say);
+    } else if over {
+        progress.note(progress::Step::CheckingUpdates, Say::SoakPassed { version });
     }
+    if over {
+        installation.store.with(|db| record(db, None))?;
+    }
+    Ok(None)
 }
 
 /// What speaks against the version on probation.
-async fn look(installation: &Installation, tools: &Tools, probation: &Probation) -> Result<Option<Fault>> {
+async fn look(
+    installation: &Installation,
+    tools: &Tools,
+    progress: &Progress,
+    probation: &Probation,
+) -> Result<Option<Fault>> {
     let project = &installation.settings.project;
-    let info = releases::require(&installation.layout, &probation.version)?;
+    // What it consists of is also known where its folder is not as it should be.
+    let Some(info) = ways::info_of(installation, &probation.version)? else { return Ok(None) };
     let since = probation.since.elapsed();
-    for container in tools.engine.containers(project).await? {
-        if container.one_off || info.services.get(&container.service).is_some_and(|policy| policy.one_shot) {
+    let (until, over) = (probation.until(), probation.left().is_none());
+    let containers = tools.engine.containers(project).await?;
+    let is_one_shot = |service: &str| info.services.get(service).is_some_and(|policy| policy.one_shot);
+    for container in &containers {
+        if container.one_off || is_one_shot(&container.service) {
             continue;
         }
         let before = probation.restarts.get(&container.id).copied().unwrap_or_default();
@@ -136,14 +168,46 @@ async fn look(installation: &Installation, tools: &Tools, probation: &Probation)
             0 => Vec::new(),
             _ => tools.engine.deaths(&container.id, since).await?,
         };
-        let seen = Seen { container: &container, restarts, deaths: &deaths, since };
+        let seen = Seen { container, restarts, deaths: &deaths, since, until, over };
         if let Some((code, cause)) = judge(&seen) {
             return Ok(Some(Fault::new(code, &container.service, cause)));
         }
     }
+    if over {
+        return Ok(None);
+    }
+    // What a person stopped, or took away, cannot answer.
+    let running: BTreeSet<&String> =
+        containers.iter().filter(|one| one.state == State::Running).map(|one| &one.id).collect();
+    let at_rest: BTreeSet<&String> = probation
+        .restarts
+        .keys()
+        .filter(|id| !running.contains(id))
+        .filter(|id| !containers.iter().any(|one| one.id == **id && is_one_shot(&one.service)))
+        .collect();
+    let answers = |service: &String| {
+        containers.iter().any(|one| one.service == *service && one.state == State::Running && !one.one_off)
+    };
     for probe in &info.health.probes {
-        if let Err(fault) = tools.engine.probe(project, probe).await {
-            return Ok(Some(fault));
+        let can_pass = match &probe.service {
+            Some(service) if probe.command.is_some() => answers(service),
+            _ => at_rest.is_empty(),
+        };
+        if !can_pass {
+            continue;
+        }
+        // Twice: going back is dear.
+        let mut asked = tools.engine.probe(project, probe).await;
+        if asked.is_err() {
+            asked = tools.engine.probe(project, probe).await;
+        }
+        match asked {
+            Err(fault) if quarantine::speaks_against(fault.code()) => return Ok(Some(fault)),
+            Err(fault) => {
+                let text = fault.message(progress.lang());
+                progress.warning(progress::Step::CheckingUpdates, Say::Warning { text });
+            }
+            Ok(()) => {}
         }
     }
     Ok(None)
@@ -155,20 +219,14 @@ async fn go_back(
     progress: &Progress,
     probation: &Probation,
     fault: &Fault,
+    restore: Option<String>,
 ) -> Result<Ended> {
     let (version, to) = (probation.version.clone(), probation.back_to.clone());
     let cause = fault.message(progress.lang());
     let say = Say::SoakFailed { version: version.to_string(), to: to.to_string(), cause };
     progress.started(progress::Step::RollingBack, say);
     quarantine::quarantine(installation, &version, probation.content.as_ref(), &fault.to_string())?;
-    let mut facts = Facts { first_failure: Some(Failure::of(fault)), ..Facts::default() };
-    let restore = match data_to_restore(installation, DataChoice::AsDeclared, &version, &to) {
-        Err(fault) if fault.code() == Code::BackupUnknown => {
-            facts.warnings.push(fault.message(progress.lang()));
-            None
-        }
-        other => other?,
-    };
+    let facts = Facts { first_failure: Some(Failure::of(fault)), ..Facts::default() };
     let plan = Plan {
         reason: REASON.into(),
         previous_after: PreviousAfter::Other(probation.previous_before.clone()),

@@ -41,6 +41,7 @@ pub(in crate::docker) fn container(found: ContainerInspectResponse) -> Container
             .map(|name| name.to_string())
             .unwrap_or_default(),
         started_at: state.started_at.unwrap_or_default(),
+        finished_at: state.finished_at.unwrap_or_default(),
         created_at: found.created.map(|time| time.to_string()).unwrap_or_default(),
         mounts: found.mounts.unwrap_or_default().into_iter().map(mount).collect(),
         labels,

@@ -52,7 +52,7 @@ pub async fn backup(world: &mut World<'_>) -> Result<()> {
         return Ok(());
     }
     let from = world.plan.from.clone();
-    let kind = BackupKind::PreUpgrade;
+    let kind = if world.plan.restore.is_some() { BackupKind::Safety } else { BackupKind::PreUpgrade };
     let id = make_backup(world, kind, from.map(|from| (from, Some(world.plan.to.clone())))).await?;
     world.learn(|facts| facts.backup_id = id)
 }
@@ -181,7 +181,7 @@ async fn keep_what_was_written(world: &mut World<'_>) -> Result<()> {
         return Ok(());
     }
     let to = world.plan.to.clone();
-    match make_backup(world, BackupKind::PreUpgrade, Some((to, None))).await {
+    match make_backup(world, BackupKind::Safety, Some((to, None))).await {
         Ok(id) => world.learn(|facts| facts.safety_backup_id = id),
         Err(fault) => {
             let text = fault.message(world.progress.lang());
@@ -238,7 +238,9 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     for text in warnings {
         world.warn(Step::StoppingServices, Say::Warning { text })?;
     }
-    Ok(())
+    let facts = world.facts();
+    let kept = facts.safety_backup_id.clone().or_else(|| facts.backup_id.clone()).filter(|kept| kept != id);
+    world.warn(Step::StoppingServices, Say::DataPutBack { backup: id.to_owned(), kept })
 }
 
 /// The program that replaces what only the engine can reach; none where it is not needed. An error where it is needed

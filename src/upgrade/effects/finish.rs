@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::containers::grace;
 use super::{back, images, swap};
-use crate::backup::{BackupManager, Kind as BackupKind};
+use crate::backup::BackupManager;
 use crate::fault::{Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -51,7 +51,11 @@ pub async fn commit(world: &mut World<'_>) -> Result<()> {
     pointers::set(world.layout(), Pointer::Current, &plan.to)?;
     match (&plan.from, &plan.previous_after) {
         (None, _) => pointers::set(world.layout(), Pointer::Factory, &plan.to)?,
-        (_, PreviousAfter::Other(previous)) => put_pointer(world, Pointer::Previous, previous.as_ref())?,
+        (_, PreviousAfter::Other(previous)) => {
+            let there =
+                previous.as_ref().filter(|version| world.layout().release(&version.to_string()).is_dir());
+            put_pointer(world, Pointer::Previous, there)?;
+        }
         (Some(from), _) if *from != plan.to => pointers::set(world.layout(), Pointer::Previous, from)?,
         _ => {}
     }
@@ -155,7 +159,9 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
 pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
     remove_folder(&world.layout().all_work())?;
     let in_use = folders_in_use(world).await?;
-    let living: BTreeSet<Version> = in_use.iter().filter_map(|folder| folder.parse().ok()).collect();
+    let mut living: BTreeSet<Version> = in_use.iter().filter_map(|folder| folder.parse().ok()).collect();
+    // A probation that fails makes it `previous` again.
+    living.extend(soak::open(world.installation)?.and_then(|probation| probation.previous_before));
     let keep = world.installation.settings.keep.releases;
     for version in releases::superfluous(world.layout(), &living, keep)? {
         remove_release(world, &version).await?;
@@ -168,8 +174,10 @@ pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
     }
     remove_bundles(world)?;
     let manager = BackupManager::new(world.installation.store.clone(), world.layout().backups());
-    let protected: Vec<String> = world.facts().backup_id.iter().cloned().collect();
-    manager.prune(world.installation.settings.backup.keep, BackupKind::PreUpgrade, &protected)?;
+    let facts = world.facts();
+    let protected = [&facts.backup_id, &facts.safety_backup_id, &world.plan.restore];
+    let protected: Vec<String> = protected.into_iter().flatten().cloned().collect();
+    manager.prune_all(world.installation.settings.backup.keep, &protected)?;
     world.progress.finished(Step::CleaningUp, Say::CleanupFinished);
     Ok(())
 }

@@ -117,8 +117,21 @@ pub async fn swap_back(world: &mut World<'_>, service: &str) -> Result<()> {
     world.progress.note(Step::RollingBack, Say::ServiceStopping { service: service.name.clone() });
     for container in extra(world, &service).await? {
         put_down(world, &container.id, grace(&service)).await?;
+        // Compose did not come to the end of its own recreate: beside the old container it is one too many.
+        if half_made(&container.name).is_some() && is_old_there(world, &service).await? {
+            world.engine.remove(&container.id, false).await?;
+        }
     }
     Ok(())
+}
+
+async fn is_old_there(world: &World<'_>, service: &ServicePlan) -> Result<bool> {
+    for id in service.old.keys() {
+        if world.engine.container(id).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(!service.old.is_empty())
 }
 
 /// Verifies every service over the stability window, then the probes.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use crate::docker::{Container, Health, State};
 use crate::fault::Code;
 
@@ -20,14 +23,18 @@ pub struct Seen<'a> {
     pub restarts: u64,
     /// When it ended, as far as the engine remembers, in seconds since 1970.
     pub deaths: &'a [i64],
-    /// How long the probation has lasted.
+    /// How long ago the probation began.
     pub since: Duration,
+    /// When it is over, in seconds since 1970: what happens later is none of its business.
+    pub until: i64,
+    /// It is over.
+    pub over: bool,
 }
 
 /// What speaks against it.
 pub fn judge(seen: &Seen<'_>) -> Option<(Code, String)> {
     let container = seen.container;
-    if container.state == State::Running && container.health == Health::Unhealthy {
+    if !seen.over && container.state == State::Running && container.health == Health::Unhealthy {
         return Some((Code::Unhealthy, "its healthcheck fails".into()));
     }
     if seen.restarts >= LOOP_RESTARTS && in_a_loop(seen) {
@@ -36,7 +43,8 @@ pub fn judge(seen: &Seen<'_>) -> Option<(Code, String)> {
     // An engine that always restarts it would not leave it ended, unless a person stopped it.
     let always = matches!(container.restart_policy.as_str(), "always" | "unless-stopped");
     let ended = matches!(container.state, State::Exited | State::Dead);
-    if ended && !always && !STOPPED.contains(&container.exit_code) {
+    let in_time = !seen.over || ended_at(container).is_some_and(|at| at <= seen.until);
+    if ended && in_time && !always && !STOPPED.contains(&container.exit_code) {
         return Some((Code::Exited, format!("it exited with code {}", container.exit_code)));
     }
     None
@@ -45,7 +53,13 @@ pub fn judge(seen: &Seen<'_>) -> Option<(Code, String)> {
 /// The engine forgets events soon, and always knows the count: often enough for the time there was, or still at it.
 fn in_a_loop(seen: &Seen<'_>) -> bool {
     let dense = seen.restarts.saturating_mul(LOOP_WINDOW.as_secs()) >= LOOP_RESTARTS * seen.since.as_secs();
-    dense || seen.container.state == State::Restarting || crash_loop(seen.deaths)
+    let in_time: Vec<i64> = seen.deaths.iter().copied().filter(|at| *at <= seen.until).collect();
+    dense || (!seen.over && seen.container.state == State::Restarting) || crash_loop(&in_time)
+}
+
+/// Seconds since 1970; none where the engine's text says nothing.
+fn ended_at(container: &Container) -> Option<i64> {
+    OffsetDateTime::parse(&container.finished_at, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
 /// Whether three of these moments (seconds, ascending) lie within five minutes.
@@ -116,7 +130,42 @@ mod tests {
             ),
         ];
         for (what, container, restarts, deaths, since, expected) in table {
-            let seen = Seen { container: &container, restarts, deaths: &deaths, since };
+            let seen =
+                Seen { container: &container, restarts, deaths: &deaths, since, until: 4000, over: false };
+            assert_eq!(judge(&seen).map(|(code, _)| code), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn when_it_is_over_only_what_happened_in_time_counts() {
+        use State::*;
+        let ended =
+            |at: &str| Container { finished_at: at.into(), ..container(Exited, Health::None, "no", 1) };
+        let table = [
+            ("unhealthy now", container(Running, Health::Unhealthy, "no", 0), 0, vec![], None),
+            ("ended in time", ended("1970-01-01T00:10:00Z"), 0, vec![], Some(Code::Exited)),
+            ("ended later", ended("1970-01-01T00:10:01Z"), 0, vec![], None),
+            ("the engine does not say", ended(""), 0, vec![], None),
+            (
+                "a loop in time",
+                container(Running, Health::None, "always", 1),
+                3,
+                vec![100, 200, 300],
+                Some(Code::Exited),
+            ),
+            ("a loop later", container(Restarting, Health::None, "always", 1), 3, vec![700, 800, 900], None),
+            (
+                "a loop ever since",
+                container(Running, Health::None, "always", 1),
+                864,
+                vec![],
+                Some(Code::Exited),
+            ),
+        ];
+        for (what, container, restarts, deaths, expected) in table {
+            let since = Duration::from_secs(86400);
+            let seen =
+                Seen { container: &container, restarts, deaths: &deaths, since, until: 600, over: true };
             assert_eq!(judge(&seen).map(|(code, _)| code), expected, "{what}");
         }
     }

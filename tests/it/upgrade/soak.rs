@@ -110,3 +110,103 @@ fn one_that_lasts_is_over_after_its_time_and_one_stopped_by_a_person_is_no_failu
     let passed = device.upgrade(&[]);
     assert!(passed.events.iter().any(|event| event["message"].as_str().unwrap().contains("probation")));
 }
+
+/// Waits until the probation's time is over.
+fn wait_until_over(device: &Device) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while device.status()["state"] == "soaking" {
+        assert!(std::time::Instant::now() < deadline, "it is never over");
+    }
+}
+
+const MIGRATES: &str = "migrates_data = true\n";
+
+#[test]
+fn data_is_put_back_while_it_lasts_and_what_was_written_is_kept() {
+    let (_stack, device) = on_probation("command: [sh, -c, 'sleep 2; exit 3']", &format!("{MIGRATES}{SOAK}"));
+    wait_for(&device.container("app").name, "{{.State.Status}}", "exited");
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, device.version("current")), (20, "1.0.0".into()), "{ended:#?}");
+    assert_eq!(device.sh("db", "cat /rows/row || echo none"), "none", "the data of before");
+    let (_, backups) = device.ask(&["backup", "list"]);
+    let kept = backups["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|backup| backup["kind"] == "safety")
+        .expect("a backup for safety");
+    let id = kept["id"].as_str().unwrap();
+    let warned = ended.outcome["warnings"].to_string();
+    assert!(warned.contains(id), "{id} is not named in {warned}");
+    assert_eq!(device.run(&["backup", "restore", id, "--yes"]).code, 0);
+    assert_eq!(device.sh("db", "cat /rows/row"), "1");
+}
+
+#[test]
+fn when_its_time_is_over_nothing_is_put_back_by_itself() {
+    let toml = format!("{MIGRATES}{SOAK}soak_ms = 4000\n");
+    let (_stack, device) = on_probation("command: [sh, -c, 'sleep 2; exit 3']", &toml);
+    wait_for(&device.container("app").name, "{{.State.Status}}", "exited");
+    wait_until_over(&device);
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, device.version("current")), (0, "1.1.0".into()), "{ended:#?}");
+    assert_eq!(device.sh("db", "cat /rows/row"), "1");
+    let told = |event: &serde_json::Value| {
+        event["kind"] == "warning"
+            && event["message"].as_str().unwrap().contains("client rollback --to 1.0.0")
+    };
+    assert!(ended.events.iter().any(told), "{ended:#?}");
+    assert_eq!(device.status()["state"], "idle");
+}
+
+#[test]
+fn what_goes_wrong_after_its_time_is_no_failure() {
+    let check = "healthcheck: {test: [CMD, sh, -c, 'test ! -e /ill'], interval: 200ms, retries: 1}";
+    let toml = format!(
+        "{SOAK}soak_ms = 3000\n[[health.probes]]\nname = 'answers'\ncommand = ['sh', '-c', 'test ! -e /ill']\nservice = 'app'\ntimeout_ms = 1000\n"
+    );
+    let (_stack, device) = on_probation(&format!("{IDLE}\n{check}"), &toml);
+    wait_until_over(&device);
+    let app = device.container("app").name;
+    docker(&["exec", &app, "touch", "/ill"]);
+    wait_for(&app, "{{.State.Health.Status}}", "unhealthy");
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, device.version("current")), (0, "1.1.0".into()), "{ended:#?}");
+}
+
+#[test]
+fn a_probe_of_a_service_that_a_person_stopped_is_not_asked() {
+    let probe =
+        "[[health.probes]]\nname = 'answers'\ncommand = ['sh', '-c', 'true']\nservice = 'app'\ntimeout_ms = 1000\n";
+    let (_stack, device) = on_probation(IDLE, &format!("{SOAK}{probe}"));
+    docker(&["stop", "-t", "0", &device.container("app").name]);
+    assert_eq!(device.upgrade(&[]).code, 0);
+    device.compose(&["down"]);
+    assert_eq!(device.upgrade(&[]).code, 0);
+    assert_eq!((device.version("current"), &device.status()["state"]), ("1.1.0".into(), &"soaking".into()));
+}
+
+#[test]
+fn the_release_that_previous_names_again_is_still_there() {
+    let mut stack = Stack::new();
+    let quick = format!("{SOAK}soak_ms = 1\n");
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE).toml(&quick);
+    });
+    let device = Device::init(&stack);
+    for version in ["1.1.0", "1.2.0"] {
+        stack.release(version, |r| {
+            r.rebuild("app").toml(&quick);
+        });
+        assert_eq!(device.upgrade(&[]).code, 0);
+    }
+    stack.release("1.3.0", |r| {
+        r.rebuild("app").service("app", "command: [sh, -c, 'sleep 2; exit 3']").toml(SOAK);
+    });
+    assert_eq!(device.upgrade(&[]).code, 0);
+    wait_for(&device.container("app").name, "{{.State.Status}}", "exited");
+    assert_eq!(device.upgrade(&[]).code, 20);
+    assert_eq!((device.version("current"), device.version("previous")), ("1.2.0".into(), "1.1.0".into()));
+    assert_eq!(device.rollback(&[]).code, 0);
+    assert_eq!(device.version("current"), "1.1.0");
+}
