@@ -176,8 +176,7 @@ fn what_goes_wrong_after_its_time_is_no_failure() {
 
 #[test]
 fn a_probe_of_a_service_that_a_person_stopped_is_not_asked() {
-    let probe =
-        "[[health.probes]]\nname = 'answers'\ncommand = ['sh', '-c', 'true']\nservice = 'app'\ntimeout_ms = 1000\n";
+    let probe = "[[health.probes]]\nname = 'answers'\ncommand = ['sh', '-c', 'true']\nservice = 'app'\ntimeout_ms = 1000\n";
     let (_stack, device) = on_probation(IDLE, &format!("{SOAK}{probe}"));
     docker(&["stop", "-t", "0", &device.container("app").name]);
     assert_eq!(device.upgrade(&[]).code, 0);
