@@ -1,16 +1,17 @@
-//! Backups of a stack's data: `tar.gz` archives in `backups/`, each with a row in `state.db`.
+//! Backups of a stack's data: `tar.gz` or `tar.zst` archives in `backups/`, each with a row in `state.db`.
 //!
 //! The caller decides what belongs in a backup and stops or pauses what writes to it; this module writes,
 //! reads back, restores and records. It never talks to the engine: what only the engine can read comes in as a
 //! tar stream and goes out as one.
 //!
-//! An archive is plain: `tar -xzf` unpacks it with names, owners, modes, times and links. Its entries lie below
+//! An archive is plain: `tar -xf` unpacks it with names, owners, modes, times and links. Its entries lie below
 //! the names of its parts, and `backup.json` at the end says what the parts are. A backup is `complete` only
 //! after the file was read back from the disk and every entry was what was read from the stack.
 //!
 //! All functions block on the disk: call them on a blocking thread
 //! ([`create_in_background`](BackupManager::create_in_background) does).
 
+mod compress;
 mod create;
 mod decode;
 mod encode;
@@ -29,6 +30,7 @@ mod unpack;
 mod walk;
 mod write;
 
+pub use compress::Packing;
 pub use create::{BackupRequest, Origin, Part};
 pub use entry::{Entry, EntryKind, Mtime};
 pub use inside::{exchange_inside, new_content};

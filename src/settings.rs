@@ -1,5 +1,6 @@
 //! `client.toml`: what the operator of an installation can set.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,12 @@ pub struct Settings {
 pub struct BackupSettings {
     /// Make one before every upgrade.
     pub before_upgrade: bool,
-    /// gzip level, 0 (stored) to 9.
-    pub level: u32,
+    /// What archives are.
+    pub format: ArchiveFormat,
+    /// How hard to compress, in the range of [`ArchiveFormat::levels`]; none: [`ArchiveFormat::default_level`].
+    pub level: Option<u32>,
+    /// Threads that compress, at most [`MAX_THREADS`]; 0: one per processor.
+    pub threads: usize,
     /// Pre-upgrade backups kept.
     pub keep: usize,
     /// Named volumes (Compose keys) or persist paths that are left out.
@@ -45,7 +50,73 @@ pub struct BackupSettings {
 
 impl Default for BackupSettings {
     fn default() -> Self {
-        Self { before_upgrade: true, level: 6, keep: 3, exclude: Vec::new() }
+        Self {
+            before_upgrade: true,
+            format: ArchiveFormat::TarGz,
+            level: None,
+            threads: 0,
+            keep: 3,
+            exclude: Vec::new(),
+        }
+    }
+}
+
+/// Threads that compress a backup at most; more would need more memory than a small device can spare.
+pub const MAX_THREADS: usize = 16;
+
+/// What a backup's archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ArchiveFormat {
+    /// tar in gzip: every system unpacks it.
+    #[default]
+    #[serde(rename = "tar.gz")]
+    TarGz,
+    /// tar in zstd: smaller and several times faster, where `zstd` is at hand to unpack it without this program.
+    #[serde(rename = "tar.zst")]
+    TarZst,
+}
+
+impl ArchiveFormat {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::TarGz, Self::TarZst];
+
+    /// What the names of such files end with.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::TarGz => ".tar.gz",
+            Self::TarZst => ".tar.zst",
+        }
+    }
+
+    /// The levels that `backup.level` can name. gzip's 0 only stores; above 9 it searches much longer for little.
+    pub fn levels(self) -> RangeInclusive<u32> {
+        match self {
+            Self::TarGz => 0..=12,
+            Self::TarZst => 1..=19,
+        }
+    }
+
+    /// The level where none is set.
+    pub fn default_level(self) -> u32 {
+        match self {
+            Self::TarGz => 6,
+            Self::TarZst => 3,
+        }
+    }
+}
+
+impl BackupSettings {
+    /// What is wrong with the numbers, naming the key and its range.
+    fn check(&self) -> std::result::Result<(), String> {
+        let levels = self.format.levels();
+        if self.level.is_some_and(|level| !levels.contains(&level)) {
+            let format = self.format.ending().trim_start_matches('.');
+            return Err(format!("backup.level is {} to {} for {format}", levels.start(), levels.end()));
+        }
+        if self.threads > MAX_THREADS {
+            return Err(format!("backup.threads is 0 to {MAX_THREADS}"));
+        }
+        Ok(())
     }
 }
 
@@ -99,9 +170,7 @@ impl Settings {
         let text = std::fs::read_to_string(path).at(path)?;
         let settings: Self =
             toml::from_str(&text).map_err(|error| Fault::new(Code::ConfigInvalid, path.display(), error))?;
-        if settings.backup.level > 9 {
-            return Err(Fault::new(Code::ConfigInvalid, path.display(), "backup.level is 0 to 9"));
-        }
+        settings.backup.check().map_err(|cause| Fault::new(Code::ConfigInvalid, path.display(), cause))?;
         if settings.download.attempts == 0 {
             return Err(Fault::new(Code::ConfigInvalid, path.display(), "download.attempts is at least 1"));
         }
@@ -141,5 +210,32 @@ mod tests {
         let settings = Settings { project: "x".into(), persist: vec!["etc".into()], ..Settings::default() };
         std::fs::write(&path, settings.to_toml()).unwrap();
         assert_eq!(Settings::load(&path).unwrap(), settings);
+    }
+
+    #[test]
+    fn how_backups_are_packed_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, format!("[backup]\n{text}\n")).unwrap();
+            Settings::load(&path).map(|settings| settings.backup)
+        };
+        // As releases before `format` wrote it.
+        let old = load("level = 6").unwrap();
+        assert_eq!((old.format, old.level, old.threads), (ArchiveFormat::TarGz, Some(6), 0));
+        let all = load("format = 'tar.zst'\nlevel = 19\nthreads = 16").unwrap();
+        assert_eq!((all.format, all.level, all.threads), (ArchiveFormat::TarZst, Some(19), 16));
+        for (wrong, named) in [
+            ("level = 13", "backup.level is 0 to 12 for tar.gz"),
+            ("format = 'tar.zst'\nlevel = 0", "backup.level is 1 to 19 for tar.zst"),
+            ("format = 'tar.zst'\nlevel = 20", "backup.level is 1 to 19 for tar.zst"),
+            ("threads = 17", "backup.threads is 0 to 16"),
+            ("format = 'zip'", "expected `tar.gz` or `tar.zst`"),
+            ("level = -1", "level"),
+        ] {
+            let error = load(wrong).unwrap_err();
+            assert_eq!(error.code(), Code::ConfigInvalid, "{wrong}");
+            assert!(error.to_string().contains(named), "{wrong}: {error}");
+        }
     }
 }

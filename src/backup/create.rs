@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::compress::Packing;
 use super::record::{Document, Kind, PartKind, Record, Status};
 use super::scan::{self, Expected};
 use super::write::{ArchiveWriter, DOCUMENT, Written, room};
@@ -37,8 +38,8 @@ pub struct BackupRequest {
     pub kind: Kind,
     /// What.
     pub parts: Vec<Part>,
-    /// gzip level, 0 to 9.
-    pub level: u32,
+    /// How the archive is compressed.
+    pub packing: Packing,
     /// Called once all data was read, before it is read back: what was stopped for it may go on.
     pub read: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -128,7 +129,7 @@ impl BackupManager {
         let total = self.check_room(&folder, &request.parts)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).at(&path)?;
         let meter = progress.meter(Step::CreatingBackup, Say::BackupStarted, Unit::Bytes, total);
-        let mut writer = ArchiveWriter::new(&path, file, request.level, meter, cancel);
+        let mut writer = ArchiveWriter::new(&path, file, &request.packing, meter, cancel)?;
         for part in request.parts {
             writer.begin(&part.name, part.kind);
             match part.origin {
@@ -214,7 +215,7 @@ fn new_record(request: &BackupRequest) -> Record {
     let project: String = request.project.chars().map(plain).take(80).collect();
     let version = request.version.as_ref().map_or("none".into(), ToString::to_string);
     Record {
-        file: format!("{project}-{version}-{}-{id}.tar.gz", request.kind),
+        file: format!("{project}-{version}-{}-{id}{}", request.kind, request.packing.format.ending()),
         id,
         kind: request.kind,
         status: Status::Running,

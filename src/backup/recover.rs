@@ -10,9 +10,7 @@ use super::BackupManager;
 use super::record::{Record, Status};
 use super::scan::{self, Expected};
 use crate::fault::{IoContext, Result};
-
-/// What the end of an archive's name is.
-const ENDING: &str = ".tar.gz";
+use crate::settings::ArchiveFormat;
 
 /// What [`BackupManager::recover`] found.
 #[derive(Debug, Default)]
@@ -57,7 +55,7 @@ fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for item in std::fs::read_dir(folder).at(folder)? {
         let path = item.at(folder)?.path();
-        if path.to_string_lossy().ends_with(ENDING) {
+        if ArchiveFormat::ALL.iter().any(|format| path.to_string_lossy().ends_with(format.ending())) {
             found.push(path);
         }
     }

@@ -1,20 +1,19 @@
 //! Reads an archive from its first byte to its last and believes nothing it was not told by the record.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flate2::read::GzDecoder;
-
+use super::compress::ArchiveReader;
 use super::decode::TarReader;
 use super::entry::{Entry, EntryKind};
 use super::record::{Document, PartRecord};
 use super::write::DOCUMENT;
 use crate::fault::{Code, Fault, Result};
 use crate::release::Digest;
-use crate::release::digest::{Hasher, Hashing};
+use crate::release::digest::Hasher;
 
 /// The embedded document holds one record per part.
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
@@ -56,7 +55,7 @@ pub fn scan(
             _ => corrupt(&error),
         }
     };
-    let mut reader = TarReader::new(buffered(GzDecoder::new(Hashing::new(file))));
+    let mut reader = TarReader::new(ArchiveReader::new(file));
     let mut tallies: Vec<Tally> = expected.parts.iter().map(|_| Tally::default()).collect();
     let document = loop {
         let Some(entry) = reader.advance().map_err(read_fault)? else {
@@ -80,12 +79,8 @@ pub fn scan(
     if let Some(entry) = reader.advance().map_err(read_fault)? {
         return Err(corrupt(&format!("{:?} follows {DOCUMENT}", entry.path)));
     }
-    // To the end of the gzip stream, where its checksum is, and then to the end of the file.
-    let mut gzip = reader.into_inner();
-    io::copy(&mut gzip, &mut io::sink()).map_err(read_fault)?;
-    let mut file = gzip.into_inner().into_inner();
-    io::copy(&mut file, &mut io::sink()).map_err(read_fault)?;
-    let (_, hash, size) = file.finish();
+    // To the end of the compressed stream, where its checksum is, which has to be the end of the file.
+    let (hash, size) = reader.into_inner().finish().map_err(read_fault)?;
     if hash != expected.hash {
         return Err(corrupt(&format!("its hash is {hash}, the record says {}", expected.hash)));
     }
@@ -104,7 +99,7 @@ pub fn scan(
 /// What the archive at `path` says of itself, and the hash of the file. Nothing of it is proven yet: see [`scan`].
 pub fn survey(path: &Path, cancel: &AtomicBool) -> Result<(Document, Digest)> {
     let corrupt = |error: io::Error| Fault::new(Code::BackupCorrupt, path.display(), error);
-    let mut reader = TarReader::new(buffered(GzDecoder::new(Hashing::new(open(path)?))));
+    let mut reader = TarReader::new(ArchiveReader::new(open(path)?));
     let document = loop {
         if cancel.load(Ordering::Relaxed) {
             return Err(Fault::new(Code::Interrupted, path.display(), ""));
@@ -117,17 +112,8 @@ pub fn survey(path: &Path, cancel: &AtomicBool) -> Result<(Document, Digest)> {
             Some(_) => {}
         }
     };
-    let mut gzip = reader.into_inner();
-    io::copy(&mut gzip, &mut io::sink()).map_err(corrupt)?;
-    let mut file = gzip.into_inner().into_inner();
-    io::copy(&mut file, &mut io::sink()).map_err(corrupt)?;
-    let (_, hash, _) = file.finish();
+    let (hash, _) = reader.into_inner().finish().map_err(corrupt)?;
     Ok((document, hash))
-}
-
-/// Headers are read in small pieces, and each read of the decoder has a price.
-fn buffered<R: Read>(decoder: GzDecoder<R>) -> BufReader<GzDecoder<R>> {
-    BufReader::with_capacity(super::write::CHUNK, decoder)
 }
 
 /// Opens the archive; a missing file is a damaged backup.
@@ -247,7 +233,7 @@ impl<R: Read> Read for Body<'_, R> {
 /// The engine refuses links that lead out of the folder a stream is sent to (`../../x`), which data may well
 /// hold. Send the stream to `/` with the mount point as `top`; nothing leads out of `/`.
 pub struct PartTar {
-    reader: TarReader<BufReader<GzDecoder<File>>>,
+    reader: TarReader<ArchiveReader>,
     part: PathBuf,
     top: PathBuf,
     ready: Vec<u8>,
@@ -260,7 +246,7 @@ pub struct PartTar {
 impl PartTar {
     pub(super) fn new(file: File, part: &str, top: &Path) -> Self {
         let top = top.strip_prefix("/").unwrap_or(top).to_owned();
-        let reader = TarReader::new(buffered(GzDecoder::new(file)));
+        let reader = TarReader::new(ArchiveReader::new(file));
         Self { reader, part: part.into(), top, ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
     }
 

@@ -1,13 +1,11 @@
-//! Writes the archive file: tar into gzip into a file, hashed on the way.
+//! Writes the archive file: tar into a compressor into a file, hashed on the way.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
+use super::compress::{Compressor, Packing};
 use super::encode::{self, BLOCK, padding};
 use super::entry::{Entry, EntryKind};
 use super::record::{Document, PartKind, PartRecord};
@@ -39,7 +37,7 @@ pub struct Written {
 /// An archive that is being written.
 pub struct ArchiveWriter<'a> {
     path: &'a Path,
-    out: GzEncoder<Hashing<Guarded>>,
+    out: Compressor<Hashing<Guarded>>,
     meter: Meter,
     cancel: &'a AtomicBool,
     buffer: Vec<u8>,
@@ -55,17 +53,23 @@ struct OpenPart {
 
 impl<'a> ArchiveWriter<'a> {
     /// Writes to `file`, which is at `path`.
-    pub fn new(path: &'a Path, file: File, level: u32, meter: Meter, cancel: &'a AtomicBool) -> Self {
+    pub fn new(
+        path: &'a Path,
+        file: File,
+        packing: &Packing,
+        meter: Meter,
+        cancel: &'a AtomicBool,
+    ) -> Result<Self> {
         let sink = Hashing::new(Guarded { file, until_look: LOOK_EVERY });
-        Self {
+        Ok(Self {
             path,
-            out: GzEncoder::new(sink, Compression::new(level.min(9))),
+            out: Compressor::new(sink, packing).at(path)?,
             meter,
             cancel,
             buffer: vec![0; CHUNK],
             open: None,
             parts: Vec::new(),
-        }
+        })
     }
 
     /// Begins a part; its entries follow.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use compose_upgrade::backup::{
-    BackupManager, BackupRequest, Kind, Origin, Part, PartKind, Record, RestoreTarget, Restored,
+    BackupManager, BackupRequest, Kind, Origin, Packing, Part, PartKind, Record, RestoreTarget, Restored,
 };
 use compose_upgrade::progress::{Progress, Step};
 use compose_upgrade::state::Store;
@@ -80,7 +80,7 @@ pub fn request(parts: Vec<Part>) -> BackupRequest {
         target: Some("1.1.0".parse().unwrap()),
         kind: Kind::PreUpgrade,
         parts,
-        level: 1,
+        packing: Packing { level: 1, ..Packing::default() },
     }
 }
 

@@ -141,7 +141,7 @@ fn the_first_settings_are_read() {
         ("shop", "https://example.invalid/shop")
     );
     assert_eq!(settings.persist, ["etc/extra"]);
-    assert_eq!((settings.backup.level, settings.keep.releases, settings.download.attempts), (9, 2, 7));
+    assert_eq!((settings.backup.level, settings.keep.releases, settings.download.attempts), (Some(9), 2, 7));
     assert!(settings.insecure && settings.report.url.is_empty());
 }
 

@@ -82,7 +82,7 @@ pub async fn make_backup(
         target,
         kind,
         parts,
-        level: world.installation.settings.backup.level,
+        packing: (&world.installation.settings.backup).into(),
         read: Some(Box::new(move || {
             // Nobody waits any more when the backup was given up.
             let _ = read.send(());
