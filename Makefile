@@ -35,9 +35,10 @@ else
 	$(CARGO) nextest run --locked --all-targets --no-fail-fast
 endif
 
-bench: build images ## compare downtime and the way back with Compose's and with the engine's floor
+bench: build images ## compare downtime, the way back and backups with Compose, the engine's floor, tar and restic
 	@benches/downtime $(BENCH)
 	@benches/rollback $(BENCH)
+	@benches/backup $(BENCH)
 
 faults: images ## kill, break and fill everything at every step, under a writing client (FAULTS="--seed 2 --only undo")
 	@scripts/need busybox-static /bin/busybox

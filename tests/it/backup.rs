@@ -2,6 +2,7 @@
 
 mod damage;
 mod engine;
+mod formats;
 mod life;
 mod restore;
 mod round_trip;
@@ -15,6 +16,7 @@ use compose_upgrade::backup::{
     BackupManager, BackupRequest, Kind, Origin, Packing, Part, PartKind, Record, RestoreTarget, Restored,
 };
 use compose_upgrade::progress::{Progress, Step};
+use compose_upgrade::settings::ArchiveFormat;
 use compose_upgrade::state::Store;
 use compose_upgrade::{Fault, Result};
 
@@ -44,6 +46,11 @@ impl Bench {
 
     pub fn create(&self, parts: Vec<Part>) -> Result<Record> {
         self.manager.create(request(parts), &Progress::silent(), &AtomicBool::new(false))
+    }
+
+    pub fn create_as(&self, format: ArchiveFormat, parts: Vec<Part>) -> Record {
+        let request = BackupRequest { packing: Packing::of(format), ..request(parts) };
+        self.manager.create(request, &Progress::silent(), &AtomicBool::new(false)).unwrap()
     }
 
     /// Restores every part to `to`, by the part's path.

@@ -8,7 +8,6 @@ use std::thread::{Builder, JoinHandle};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::zst::WINDOW_LOG;
 use crate::release::Digest;
 use crate::release::digest::Hashing;
 
@@ -16,8 +15,9 @@ use crate::release::digest::Hashing;
 const CHUNK: usize = 128 * 1024;
 /// … and how many of them wait.
 const WAITING: usize = 4;
-/// Files may come from a newer release: twice the window this one writes is still little to hold.
-const LARGEST_WINDOW_LOG: u32 = WINDOW_LOG + 1;
+/// This release writes windows of 2 MiB. A person may have compressed an archive anew: `zstd` up to its level 19 takes
+/// 8 MiB, which is still little to hold.
+const LARGEST_WINDOW_LOG: u32 = 23;
 
 /// The decompressed content of a file; all of the file is read and hashed by [`finish`](Self::finish). After an
 /// error there is nothing more to read. Dropped, its thread has ended.
@@ -153,11 +153,7 @@ fn decompress<R: Read>(
     Ok((digest, length))
 }
 
-fn send(
-    decoder: &mut dyn Read,
-    chunks: &SyncSender<Vec<u8>>,
-    used: &Receiver<Vec<u8>>,
-) -> io::Result<()> {
+fn send(decoder: &mut dyn Read, chunks: &SyncSender<Vec<u8>>, used: &Receiver<Vec<u8>>) -> io::Result<()> {
     loop {
         let mut chunk = used.try_recv().unwrap_or_default();
         chunk.resize(CHUNK, 0);

@@ -4,19 +4,25 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use compose_upgrade::Code;
 use compose_upgrade::backup::Record;
 use compose_upgrade::release::Digest;
+use compose_upgrade::settings::ArchiveFormat;
 
 use super::tree::{build, describe, file, folder};
 use super::{Bench, disk};
 
 fn bench_with_backup() -> (Bench, Record) {
+    bench_with(ArchiveFormat::TarGz)
+}
+
+fn bench_with(format: ArchiveFormat) -> (Bench, Record) {
     let bench = Bench::new();
     let noise: Vec<u8> = (0..40_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     build(&bench.path("data"), &folder(vec![(b"noise", file(&noise)), (b"text", file(&[b'a'; 5000]))]));
-    let record = bench.create(vec![disk("data", bench.path("data"))]).unwrap();
+    let record = bench.create_as(format, vec![disk("data", bench.path("data"))]);
     (bench, record)
 }
 
@@ -36,7 +42,11 @@ fn assert_refused(bench: &Bench, record: &Record, what: &str) {
 
 #[test]
 fn a_flipped_bit_anywhere_is_noticed() {
-    let (bench, record) = bench_with_backup();
+    ArchiveFormat::ALL.into_iter().for_each(flip_bits);
+}
+
+fn flip_bits(format: ArchiveFormat) {
+    let (bench, record) = bench_with(format);
     let path = bench.manager.path_of(&record);
     let good = fs::read(&path).unwrap();
     let step = good.len() / 40;
@@ -53,7 +63,11 @@ fn a_flipped_bit_anywhere_is_noticed() {
 
 #[test]
 fn a_cut_or_longer_or_missing_file_is_noticed() {
-    let (bench, record) = bench_with_backup();
+    ArchiveFormat::ALL.into_iter().for_each(cut);
+}
+
+fn cut(format: ArchiveFormat) {
+    let (bench, record) = bench_with(format);
     let path = bench.manager.path_of(&record);
     let good = fs::read(&path).unwrap();
     for length in [0, 5, 20, good.len() / 2, good.len() - 1] {
@@ -140,14 +154,28 @@ fn a_link_in_the_present_data_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn a_gzip_bomb_s_worth_of_zeros_after_the_end_is_noticed() {
+fn a_bomb_s_worth_of_zeros_after_the_end_is_noticed() {
     let (bench, record) = bench_with_backup();
-    let path = bench.manager.path_of(&record);
     let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     member.write_all(&[0; 4096]).unwrap();
-    let member = member.finish().unwrap();
-    append(&path, &member);
+    append(&bench.manager.path_of(&record), &member.finish().unwrap());
     assert_refused(&bench, &record, "a second gzip member");
+
+    let (bench, record) = bench_with(ArchiveFormat::TarZst);
+    append(&bench.manager.path_of(&record), &zstd::encode_all(&[0; 4096][..], 1).unwrap());
+    assert_refused(&bench, &record, "a second zstd frame");
+}
+
+#[test]
+fn an_archive_without_a_row_is_not_taken_in_when_something_follows_its_end() {
+    for (format, tail) in [(ArchiveFormat::TarGz, &b"x"[..]), (ArchiveFormat::TarZst, b"x")] {
+        let (bench, record) = bench_with(format);
+        append(&bench.manager.path_of(&record), tail);
+        bench.store.with(|connection| connection.execute("DELETE FROM backups", [])).unwrap();
+        let recovered = bench.manager.recover(&AtomicBool::new(false)).unwrap();
+        assert!(recovered.added.is_empty());
+        assert_eq!(recovered.unreadable, [bench.manager.path_of(&record)]);
+    }
 }
 
 fn append(path: &Path, bytes: &[u8]) {

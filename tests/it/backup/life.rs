@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use compose_upgrade::Code;
-use compose_upgrade::backup::{Kind, Origin, Part, PartKind, Problem, Status};
+use compose_upgrade::backup::{BackupRequest, Kind, Origin, Packing, Part, PartKind, Problem, Status};
 use compose_upgrade::messages::Lang;
 use compose_upgrade::progress::{self, Event, Progress, Reporter};
+use compose_upgrade::settings::ArchiveFormat;
 use compose_upgrade::state::StateLock;
 
 use super::tree::{build, file, folder};
@@ -169,10 +170,15 @@ fn a_full_disk_leaves_a_failed_row_and_no_file() {
     for length in [10 << 20, 2 << 20] {
         let data = bench.path(&format!("data{length}"));
         build(&data, &folder(vec![(b"noise", file(&noise(length)))]));
-        let error = bench.create(vec![disk("data", data)]).unwrap_err();
-        assert_eq!(error.code(), Code::DiskFull, "{error}");
-        assert_eq!(bench.files(), [""; 0]);
-        assert_eq!(bench.manager.list().unwrap().pop().unwrap().status, Status::Failed);
+        for format in ArchiveFormat::ALL {
+            let parts = vec![disk("data", data.clone())];
+            let request = BackupRequest { packing: Packing::of(format), ..request(parts) };
+            let never = AtomicBool::new(false);
+            let error = bench.manager.create(request, &Progress::silent(), &never).unwrap_err();
+            assert_eq!(error.code(), Code::DiskFull, "{error}");
+            assert_eq!(bench.files(), [""; 0]);
+            assert_eq!(bench.manager.list().unwrap().pop().unwrap().status, Status::Failed);
+        }
     }
 }
 
@@ -231,7 +237,7 @@ fn retention_spares_what_is_protected_and_other_kinds() {
     let bench = bench_with_data();
     let parts = || vec![disk("data", bench.path("data"))];
     let ids: Vec<String> = (0..4).map(|_| bench.create(parts()).unwrap().id).collect();
-    let manual = compose_upgrade::backup::BackupRequest { kind: Kind::Manual, ..request(parts()) };
+    let manual = BackupRequest { kind: Kind::Manual, ..request(parts()) };
     let never = AtomicBool::new(false);
     let manual = bench.manager.create(manual, &Progress::silent(), &never).unwrap();
     let deleted = bench.manager.prune(1, Kind::PreUpgrade, &ids[..1]).unwrap();
