@@ -18,6 +18,9 @@ use crate::release::digest::Hasher;
 /// The embedded document holds one record per part.
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
 
+/// What tar pads its output to, by default.
+const MAX_RECORD: u64 = 10 * 1024;
+
 /// What the archive must turn out to be.
 pub struct Expected<'a> {
     pub id: &'a str,
@@ -80,7 +83,7 @@ pub fn scan(
         return Err(corrupt(&format!("{:?} follows {DOCUMENT}", entry.path)));
     }
     // To the end of the compressed stream, where its checksum is, which has to be the end of the file.
-    let (hash, size) = reader.into_inner().finish().map_err(read_fault)?;
+    let (hash, size) = end(reader).map_err(read_fault)?;
     if hash != expected.hash {
         return Err(corrupt(&format!("its hash is {hash}, the record says {}", expected.hash)));
     }
@@ -112,8 +115,20 @@ pub fn survey(path: &Path, cancel: &AtomicBool) -> Result<(Document, Digest)> {
             Some(_) => {}
         }
     };
-    let (hash, _) = reader.into_inner().finish().map_err(corrupt)?;
+    let (hash, _) = end(reader).map_err(corrupt)?;
     Ok((document, hash))
+}
+
+/// Reads on from the first end mark to the end of the file. A second mark follows and, from other programs, zeros up to
+/// the end of a record; anything else is damage.
+fn end(reader: TarReader<ArchiveReader>) -> io::Result<(Digest, u64)> {
+    let mut reader = reader.into_inner();
+    let mut rest = Vec::new();
+    (&mut reader).take(MAX_RECORD).read_to_end(&mut rest)?;
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err(super::decode::invalid("something follows its end"));
+    }
+    reader.finish()
 }
 
 /// Opens the archive; a missing file is a damaged backup.
