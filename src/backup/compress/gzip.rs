@@ -1,6 +1,6 @@
 //! gzip by several threads: the input is cut into blocks, and each becomes a member of its own.
 //!
-//! Members that follow each other are one gzip file (RFC 1952, 2.2), and GNU gzip and tar, busybox, pigz and Python read
+//! Members that follow each other are one gzip file (RFC 1952, 2.2); GNU gzip and tar, busybox, pigz and Python read
 //! them as one.
 //!
 //! # Why libdeflate
