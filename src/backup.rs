@@ -20,11 +20,13 @@ mod extract;
 mod incoming;
 mod inside;
 mod meta;
+mod mirror;
 mod reconcile;
 mod record;
 mod recover;
 mod restore;
 mod scan;
+mod stage;
 mod swap;
 mod unpack;
 mod walk;
@@ -39,6 +41,7 @@ pub use record::{Document, Kind, PartKind, PartRecord, Record, Status};
 pub use recover::Recovered;
 pub use restore::{RestoreTarget, Restored, Settled, TakeTar};
 pub use scan::PartTar;
+pub use stage::Stage;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -49,6 +52,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::Digest;
 use crate::state::{StateLock, Store};
@@ -59,6 +63,7 @@ use scan::Expected;
 const SAFE_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The archives in one folder and their rows.
+#[derive(Clone)]
 pub struct BackupManager {
     store: Arc<Store>,
     folder: PathBuf,
@@ -148,7 +153,7 @@ impl BackupManager {
         let mut kept = 0;
         let mut deleted = Vec::new();
         for record in self.list()?.into_iter().rev().filter(|record| record.kind == kind) {
-            if protected.contains(&record.id) || record.status == Status::Running {
+            if protected.contains(&record.id) || matches!(record.status, Status::Running | Status::Staged) {
                 continue;
             }
             if kept < keep {
@@ -177,6 +182,7 @@ impl BackupManager {
         // First the file: a row without a file is found by `reconcile`, and a person sees what it was.
         remove_file(&self.path_of(&record))?;
         remove_file(&self.unfinished(&record))?;
+        durable::remove_dir_all(&self.stage_of(&record))?;
         self.records().remove(&record.id)?;
         Ok(record)
     }
@@ -206,10 +212,14 @@ impl BackupManager {
         Ok(Expected { id: &record.id, hash, parts: &record.parts })
     }
 
+    fn make_folder(&self) -> Result<()> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        made.at(&self.folder)
+    }
+
     /// One writer at a time; that is also how [`reconcile`](Self::reconcile) knows whether one lives.
     fn lock_writer(&self, what: &str) -> Result<StateLock> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
-        made.at(&self.folder)?;
+        self.make_folder()?;
         StateLock::acquire(&self.folder.join(".lock"), what)
     }
 }

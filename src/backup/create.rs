@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,7 +24,7 @@ use crate::release::info::is_safe_relative;
 /// Room is asked for a third of the data: databases, text and logs compress better than that, and a demand
 /// for the whole would refuse most backups that fit. Data that does not compress is stopped while it is
 /// written, before the disk is full, and leaves nothing behind.
-const ROOM_SHARE: u64 = 3;
+pub(super) const ROOM_SHARE: u64 = 3;
 
 /// What a backup is made of.
 pub struct BackupRequest {
@@ -62,6 +62,16 @@ pub enum Origin {
     Tar(Box<dyn Read + Send>),
 }
 
+impl Origin {
+    /// Where it is on the disk; none for a stream.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Disk(path) => Some(path),
+            Self::Tar(_) => None,
+        }
+    }
+}
+
 impl BackupManager {
     /// Makes a backup, tells `progress` of it under `CreatingBackup`, and returns its complete record. On any
     /// error (also when `cancel` becomes true: `Code::Interrupted`) no file is left and the row is `failed`.
@@ -75,11 +85,8 @@ impl BackupManager {
         record.ended_at = Some(OffsetDateTime::now_utc());
         match written {
             Ok(written) => {
-                record.status = Status::Complete;
-                record.size = written.size;
-                record.files = written.parts.iter().map(|part| part.files).sum();
-                record.hash = Some(written.hash);
                 record.parts = written.parts;
+                record.complete(written.size, written.hash);
                 self.records().put(&record)?;
                 for text in record.warnings() {
                     progress.warning(Step::CreatingBackup, Say::Warning { text });
@@ -117,7 +124,8 @@ impl BackupManager {
         }
     }
 
-    fn write(
+    /// Writes and reads back the archive of `record`; it has its name then.
+    pub(super) fn write(
         &self,
         record: &Record,
         mut request: BackupRequest,
@@ -189,7 +197,7 @@ impl BackupManager {
 }
 
 /// Part names are folders of the archive, so none may be another's or lie in it.
-fn check_names(parts: &[Part]) -> Result<()> {
+pub(super) fn check_names(parts: &[Part]) -> Result<()> {
     for (index, part) in parts.iter().enumerate() {
         let name = &part.name;
         let reserved = name.split('/').next() == Some(DOCUMENT);
@@ -205,7 +213,7 @@ fn check_names(parts: &[Part]) -> Result<()> {
     Ok(())
 }
 
-fn new_record(request: &BackupRequest) -> Record {
+pub(super) fn new_record(request: &BackupRequest) -> Record {
     let now = OffsetDateTime::now_utc();
     let format = format_description!("[year][month][day]-[hour][minute][second]");
     // Formatting a time of day cannot fail; the number of seconds sorts as well.

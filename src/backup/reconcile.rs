@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::record::{Record, Status};
 use super::{BackupManager, remove_file};
+use crate::durable;
 use crate::fault::{Code, IoContext, Result};
 
 /// Something that was found out of order.
@@ -36,7 +37,9 @@ impl BackupManager {
         for record in self.list()? {
             let path = self.path_of(&record);
             match record.status {
+                Status::Staged => drop(known.insert(self.stage_of(&record))),
                 Status::Running => {
+                    durable::remove_dir_all(&self.stage_of(&record))?;
                     remove_file(&self.unfinished(&record))?;
                     // It may have got its name already, but its hash was never recorded.
                     remove_file(&path)?;
@@ -61,7 +64,7 @@ impl BackupManager {
         Ok(problems)
     }
 
-    fn mark_failed(&self, mut record: Record, cause: &str) -> Result<Box<Record>> {
+    pub(super) fn mark_failed(&self, mut record: Record, cause: &str) -> Result<Box<Record>> {
         record.status = Status::Failed;
         record.error = Some(cause.into());
         record.ended_at.get_or_insert(OffsetDateTime::now_utc());

@@ -63,6 +63,8 @@ named! {
     Status {
         /// It is being written, or its writer died.
         Running "running",
+        /// Its data is copied as it was in one moment; the archive is not written yet.
+        Staged "staged",
         /// It was written and read back.
         Complete "complete",
         /// It is of no use; `error` says why.
@@ -163,6 +165,16 @@ pub struct Record {
 }
 
 impl Record {
+    /// Makes it a complete one.
+    pub(super) fn complete(&mut self, size: u64, hash: Digest) {
+        self.status = Status::Complete;
+        self.ended_at = Some(OffsetDateTime::now_utc());
+        self.size = size;
+        self.files = self.parts.iter().map(|part| part.files).sum();
+        self.hash = Some(hash);
+        self.error = None;
+    }
+
     /// The part called `name`.
     pub fn part(&self, name: &str) -> Option<&PartRecord> {
         self.parts.iter().find(|part| part.name == name)

@@ -1,6 +1,8 @@
 //! Restores a verified backup: everything is unpacked beside the present data first, then exchanged, and the
 //! former data is deleted only when all parts are in place.
 
+mod staged;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{PartKind, Record};
+use super::record::{PartKind, Record, Status};
 use super::scan::{self, PartTar};
 use super::swap::{FileSwap, FolderSwap, STAGING};
 use super::unpack::{Staged, Unpacking, finish_unpacking, unpack};
@@ -104,6 +106,11 @@ impl BackupManager {
         cancel: &AtomicBool,
     ) -> Result<Restored> {
         let _writer = self.lock_writer("restore")?;
+        let record = self.get(id)?;
+        if record.status == Status::Staged {
+            self.settle_locked()?;
+            return self.restore_staged(&record, targets, step, progress, cancel);
+        }
         let record = self.complete(id)?;
         self.settle_locked()?;
         let path = self.path_of(&record);
@@ -290,13 +297,25 @@ pub(super) fn sweep(target: &Path) -> Result<()> {
 
 /// Old and new lie beside each other for a while, so each file system must take the whole of its parts.
 fn check_room(record: &Record, plan: &[Unpacking]) -> Result<()> {
-    let mut needs: HashMap<u64, (u64, PathBuf)> = HashMap::new();
+    let mut needs = HashMap::new();
     for (part, planned) in record.parts.iter().zip(plan) {
         let Unpacking::Waiting(target) = planned else { continue };
-        let existing = target.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let device = existing.metadata().at(existing)?.dev();
-        needs.entry(device).or_insert((0, existing.to_owned())).0 += part.bytes;
+        need_room(&mut needs, target, part.bytes)?;
     }
+    check_needs(needs)
+}
+
+/// Bytes that are needed, by device, and a path on it.
+type Needs = HashMap<u64, (u64, PathBuf)>;
+
+fn need_room(needs: &mut Needs, target: &Path, bytes: u64) -> Result<()> {
+    let existing = target.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let device = existing.metadata().at(existing)?.dev();
+    needs.entry(device).or_insert((0, existing.to_owned())).0 += bytes;
+    Ok(())
+}
+
+fn check_needs(needs: Needs) -> Result<()> {
     for (need, path) in needs.into_values() {
         let (free, _) = File::open(&path).and_then(write::room).at(&path)?;
         if free < need {

@@ -104,6 +104,11 @@ impl FolderSwap {
         }
     }
 
+    /// Where the new content goes.
+    pub fn new_path(&self) -> PathBuf {
+        self.target.join(&self.name).join("new")
+    }
+
     /// The folder that takes the new content.
     pub fn new_content(&self) -> Result<OwnedFd> {
         self.part("new")
@@ -304,7 +309,8 @@ fn open_folder(path: &Path) -> Result<OwnedFd> {
     rustix::fs::open(path, FOLDER, Mode::empty()).map_err(io::Error::from).at(path)
 }
 
-fn folder_entry(open: &OwnedFd) -> io::Result<Entry> {
+/// Owner, mode, attributes and time of an open folder.
+pub fn folder_entry(open: &OwnedFd) -> io::Result<Entry> {
     let xattrs = Node::Open(open.as_fd()).xattrs()?;
     Ok(meta::describe(PathBuf::new(), EntryKind::Folder, &rustix::fs::fstat(open)?, xattrs))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::compare::{Present, Wanted, compare};
-use super::effects::data;
+use super::effects::{data, restore};
 use super::fingerprint::fingerprint;
 use super::plan::{Action, ChangePlan, Kind, ServicePlan};
 use super::step::{Step, TagMove};
@@ -54,7 +54,7 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
         && world.plan.from.as_ref().is_some_and(|from| *from < world.plan.to);
     let restores_data = target.migrates_data && (world.plan.kind == Kind::Upgrade || forward);
     if restore.is_some() || restores_data {
-        data::check_restorable(world).await?;
+        restore::check_restorable(world).await?;
     }
     if restore.is_some() {
         restart_what_holds_data(world, old.as_ref().unwrap_or(&new), &mut services);
@@ -304,6 +304,9 @@ fn steps(
     }
     if backup && !touches_data {
         steps.push(Step::Backup);
+    }
+    if backup && touches_data && !old.is_empty() {
+        steps.push(Step::CopyData);
     }
     steps.push(Step::Protect);
     steps.push(Step::FlipCurrent);

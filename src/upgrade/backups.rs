@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::change::{self, Tools};
-use super::effects::data;
+use super::effects::backup;
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
 use super::{analyse, pointers, rebuild};
-use crate::backup::{BackupManager, Entry, Kind as BackupKind, Record};
+use crate::backup::{BackupManager, Entry, Kind as BackupKind, Packing, Record, Status};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::progress::{Outcome, Progress};
@@ -38,10 +38,12 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     let mut world =
         World::new(installation, &tools.engine, &tools.compose, progress, &id, plan, Facts::default());
     analyse::compile_current(&world).await?;
-    let made = data::make_backup(&mut world, BackupKind::Manual, Some((version, None))).await;
+    let made = backup::make_backup(&mut world, BackupKind::Manual, Some((version, None))).await;
+    let archived = backup::archived(&mut world).await;
     let work = installation.layout.work(&id);
     std::fs::remove_dir_all(&work).at(&work)?;
     let cause = "the stack has neither named volumes nor persist paths";
+    archived?;
     let made = made?.ok_or_else(|| Fault::new(Code::BackupFailed, &installation.settings.project, cause))?;
     manager(installation).get(&made)
 }
@@ -54,16 +56,17 @@ pub fn backup_list(installation: &Installation) -> Result<Vec<Record>> {
 
 /// A backup and every entry in it.
 pub async fn backup_show(installation: &Installation, id: &str) -> Result<(Record, Vec<Entry>)> {
-    let id = id.to_owned();
-    blocking(installation, move |manager| Ok((manager.get(&id)?, manager.contents(&id)?))).await
+    let (id, packing) = (id.to_owned(), Packing::from(&installation.settings.backup));
+    blocking(installation, move |manager| Ok((whole(manager, &id, &packing)?, manager.contents(&id)?))).await
 }
 
 /// Reads a backup through; a damaged one is an error.
 pub async fn backup_verify(installation: &Installation, id: &str) -> Result<Record> {
-    let id = id.to_owned();
+    let (id, packing) = (id.to_owned(), Packing::from(&installation.settings.backup));
     blocking(installation, move |manager| {
+        let record = whole(manager, &id, &packing)?;
         manager.verify(&id, &AtomicBool::new(false))?;
-        manager.get(&id)
+        Ok(record)
     })
     .await
 }
@@ -74,11 +77,12 @@ pub async fn backup_restore(installation: &Installation, id: &str, progress: &Pr
     let _lock = installation.lock("backup restore")?;
     let tools = Tools::find().await?;
     settle(installation, &tools, progress).await?;
-    let wanted = id.to_owned();
+    let (wanted, packing) = (id.to_owned(), Packing::from(&installation.settings.backup));
     // Before anything is stopped.
     let record = blocking(installation, move |manager| {
+        let record = whole(manager, &wanted, &packing)?;
         manager.verify(&wanted, &AtomicBool::new(false))?;
-        manager.get(&wanted)
+        Ok(record)
     })
     .await?;
     let plan = restore_plan(&current(installation)?);
@@ -97,6 +101,10 @@ pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
     let _lock = installation.lock("backup prune")?;
     let manager = manager(installation);
     manager.reconcile()?;
+    let packing = Packing::from(&installation.settings.backup);
+    for left in manager.staged()? {
+        whole(&manager, &left.id, &packing)?;
+    }
     manager.prune_all(installation.settings.backup.keep, &[])
 }
 
@@ -114,14 +122,23 @@ async fn settle(installation: &Installation, tools: &Tools, progress: &Progress)
 pub async fn thaw(installation: &Installation) -> Result<()> {
     // Whoever holds the lock by now is at work with it.
     let Ok(_lock) = installation.lock("thaw") else { return Ok(()) };
-    if !data::is_frozen(installation)? {
+    if !backup::is_frozen(installation)? {
         return Ok(());
     }
-    data::thaw(installation, &crate::docker::Engine::connect().await?).await
+    backup::thaw(installation, &crate::docker::Engine::connect().await?).await
 }
 
 fn restore_plan(version: &Version) -> Plan {
     Plan { strategy: "none".into(), ..Plan::new(Kind::Restore, Some(version.clone()), version.clone()) }
+}
+
+/// The row of a backup, whose archive is written first where a process that was killed had come no further than the copy.
+fn whole(manager: &BackupManager, id: &str, packing: &Packing) -> Result<Record> {
+    let record = manager.get(id)?;
+    match record.status {
+        Status::Staged => manager.archive(&record.id, packing, &Progress::silent(), &AtomicBool::new(false)),
+        _ => Ok(record),
+    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::analyse;
-use super::effects::data;
+use super::effects::backup;
 use super::ending::{Ended, Ending, end};
 use super::factory;
 use super::installation::Installation;
@@ -95,7 +95,7 @@ pub async fn finish(
     progress: &Progress,
 ) -> Result<Option<Ended>> {
     let journal = Journal::new(installation.store.clone());
-    data::thaw(installation, &tools.engine).await?;
+    backup::thaw(installation, &tools.engine).await?;
     super::rebuild::rebuild_from_engine(installation, &tools.engine).await?;
     // A backup whose process was killed is not running any more.
     BackupManager::new(installation.store.clone(), installation.layout.backups()).reconcile()?;
@@ -268,6 +268,7 @@ async fn go_back(
     let undone = runner.back(world).await;
     left.vital.extend(undone.vital);
     left.remains.extend(undone.remains);
+    left.remains.extend(backup::archived(world).await.err());
     if !left.vital.is_empty() {
         return level_one_failed(world, journal, fault, left.vital, started).await;
     }

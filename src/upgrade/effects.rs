@@ -1,6 +1,7 @@
 //! What each step of a plan does, and how it is undone. One module per kind of thing that is changed.
 
 pub mod back;
+pub mod backup;
 pub mod containers;
 pub mod data;
 pub mod edits;
@@ -8,5 +9,6 @@ pub mod finish;
 pub mod images;
 pub mod outage;
 pub mod prepare;
+pub mod restore;
 pub mod swap;
 pub mod volume;

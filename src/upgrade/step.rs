@@ -36,6 +36,8 @@ pub enum Step {
     },
     /// New containers are created, not started.
     CreateContainers,
+    /// The data is copied while its services run, so that the backup has little left to do.
+    CopyData,
     /// The data is backed up.
     Backup,
     /// The way back is checked; undoing it brings the old containers back.
@@ -112,6 +114,7 @@ impl Step {
                 | Self::LoadImages { .. }
                 | Self::TagImages { .. }
                 | Self::CreateContainers
+                | Self::CopyData
                 | Self::CleanUp
         )
     }
@@ -124,7 +127,7 @@ impl Step {
             Self::Fetch(_) => Public::DownloadingUpdate,
             Self::Unpack { .. } | Self::CarryEdits => Public::ExtractingUpdate,
             Self::LoadImages { .. } | Self::TagImages { .. } => Public::LoadingImages,
-            Self::Backup => Public::CreatingBackup,
+            Self::CopyData | Self::Backup => Public::CreatingBackup,
             Self::StopServices { .. } | Self::RestoreData { .. } => Public::StoppingServices,
             Self::CreateContainers | Self::FlipCurrent | Self::Swap { .. } => Public::StartingServices,
             Self::Protect | Self::Verify => Public::VerifyingServices,
@@ -142,6 +145,7 @@ impl Step {
             Self::LoadImages { .. } => "load_images".into(),
             Self::TagImages { .. } => "tag_images".into(),
             Self::CreateContainers => "create_containers".into(),
+            Self::CopyData => "copy_data".into(),
             Self::Backup => "backup".into(),
             Self::Protect => "protect".into(),
             Self::FlipCurrent => "flip_current".into(),
@@ -180,6 +184,7 @@ impl Step {
             Self::LoadImages { .. } => "load and check the images the engine lacks".into(),
             Self::TagImages { moves } => format!("move {} image references", moves.len()),
             Self::CreateContainers => "create the new containers beside the running ones".into(),
+            Self::CopyData => "copy the data while the services run".into(),
             Self::Backup => "back up the data".into(),
             Self::Protect => "check that the way back is there".into(),
             Self::FlipCurrent => "switch 'current' to the new release".into(),
@@ -205,6 +210,7 @@ impl Step {
             Self::LoadImages { .. } => "加载并检查引擎缺少的镜像".into(),
             Self::TagImages { moves } => format!("移动 {} 个镜像标签", moves.len()),
             Self::CreateContainers => "在运行中的容器旁创建新容器".into(),
+            Self::CopyData => "在服务运行时复制数据".into(),
             Self::Backup => "备份数据".into(),
             Self::Protect => "确认可以回退".into(),
             Self::FlipCurrent => "将 current 切换到新版本".into(),

@@ -10,6 +10,7 @@ use super::journal::Journal;
 use super::plan::{ChangePlan, Facts, Plan};
 use super::runner::Effects;
 use super::step::Step;
+use crate::backup::Stage;
 use crate::docker::{Compose, Engine};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Layout;
@@ -33,6 +34,10 @@ pub struct World<'a> {
     pub plan: Plan,
     /// Where the new release is, when it is not in its place yet (a preview).
     pub staged: Option<std::path::PathBuf>,
+    /// The data, copied while its services run, for the backup to come.
+    pub stage: Option<Stage>,
+    /// The archive that is written meanwhile.
+    pub archiving: Option<effects::backup::Archiving>,
     /// Containers this process started, and those it stopped: what must run, or not, after an outage.
     pub started: BTreeSet<String>,
     /// See `started`.
@@ -72,6 +77,8 @@ impl<'a> World<'a> {
             id: id.to_owned(),
             plan,
             staged: None,
+            stage: None,
+            archiving: None,
             started: BTreeSet::new(),
             stopped: BTreeSet::new(),
             lost: false,
@@ -167,11 +174,12 @@ impl Effects for World<'_> {
             Step::LoadImages { file } => effects::images::load(self, file.as_deref()).await,
             Step::TagImages { moves } => effects::images::tag(self, moves).await,
             Step::CreateContainers => effects::containers::create(self).await,
-            Step::Backup => effects::data::backup(self).await,
+            Step::Backup => effects::backup::backup(self).await,
+            Step::CopyData => effects::backup::copy(self).await,
             Step::Protect => effects::containers::protect(self).await,
             Step::FlipCurrent => effects::finish::flip(self),
             Step::StopServices { services } => effects::containers::stop(self, services).await,
-            Step::RestoreData { backup } => effects::data::restore(self, backup).await,
+            Step::RestoreData { backup } => effects::restore::restore(self, backup).await,
             Step::Swap { service } => effects::swap::swap(self, service).await,
             Step::Verify => effects::swap::verify(self).await,
             Step::Commit => effects::finish::commit(self).await,
@@ -189,10 +197,11 @@ impl Effects for World<'_> {
             Step::CarryEdits => effects::edits::put_back(self),
             Step::TagImages { moves } => effects::images::untag(self, moves).await,
             Step::CreateContainers => effects::containers::remove_created(self).await,
-            Step::Backup => effects::data::undo_backup(self).await,
+            Step::Backup => effects::restore::undo_backup(self).await,
+            Step::CopyData => effects::backup::drop_copy(self).await,
             Step::Protect => effects::back::bring_back(self).await,
             Step::FlipCurrent => effects::finish::flip_back(self),
-            Step::RestoreData { .. } => effects::data::undo_restore(self).await,
+            Step::RestoreData { .. } => effects::restore::undo_restore(self).await,
             Step::Swap { service } => effects::swap::swap_back(self, service).await,
             Step::Commit => effects::finish::take_back_commit(self),
             // What these made is found again by its content and is in nobody's way; `Protect` brings back

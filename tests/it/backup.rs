@@ -6,6 +6,7 @@ mod formats;
 mod life;
 mod restore;
 mod round_trip;
+mod stage;
 mod tree;
 
 use std::path::{Path, PathBuf};

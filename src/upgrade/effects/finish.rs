@@ -6,7 +6,7 @@ use std::fs;
 use rusqlite::params;
 
 use super::containers::grace;
-use super::{back, images, swap};
+use super::{back, backup, images, swap};
 use crate::backup::BackupManager;
 use crate::fault::{Fault, IoContext, Result};
 use crate::layout::Pointer;
@@ -46,6 +46,8 @@ pub async fn commit(world: &mut World<'_>) -> Result<()> {
     if world.unverified {
         swap::verify(world).await?;
     }
+    // What the new version changes from now on is only in the backup as it was.
+    backup::archived(world).await?;
     let plan = &world.plan;
     // Somebody may have pointed it elsewhere meanwhile.
     pointers::set(world.layout(), Pointer::Current, &plan.to)?;

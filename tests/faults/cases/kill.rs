@@ -43,7 +43,8 @@ const ROLLBACK: [&str; 15] = [
     "finalize",
     "clean_up",
 ];
-const RESTORED: [&str; 11] = [
+const RESTORED: [&str; 12] = [
+    "copy_data",
     "protect",
     "flip_current",
     "stop_services",

@@ -136,10 +136,10 @@ async fn a_person_can_stop_it() {
 }
 
 /// A file system of one megabyte.
-struct SmallDisk(std::path::PathBuf);
+pub struct SmallDisk(pub std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(at: std::path::PathBuf) -> Option<Self> {
+    pub fn mount(at: std::path::PathBuf) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&at).output();
@@ -153,7 +153,7 @@ impl Drop for SmallDisk {
     }
 }
 
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     use rand::RngCore;
     let mut bytes = vec![0; length];
     rand::rng().fill_bytes(&mut bytes);

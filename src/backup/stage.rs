@@ -1,0 +1,243 @@
+//! A copy of the data, taken while its services run and brought up to date in the moment in which they do not write.
+//! The archive is written from the copy afterwards, when nobody waits for it.
+//!
+//! From [`Stage::seal`] on the copy is as good as a backup: it is on the disk, its row says `staged`, and it can be
+//! restored. [`BackupManager::archive`] makes a complete backup of it, now or after a crash, and removes the copy.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use super::create::{check_names, new_record};
+use super::mirror::{Control, Mirror};
+use super::record::{PartRecord, Record, Status};
+use super::write::room;
+use super::{BackupManager, BackupRequest, Origin, Packing, Part, walk};
+use crate::durable;
+use crate::fault::{Code, Fault, IoContext, Result};
+use crate::messages::Say;
+use crate::progress::{Progress, Step, Unit};
+use crate::release::Digest;
+use crate::state::StateLock;
+
+/// A pass that took less has left as little as there is to gain by another.
+const SHORT: Duration = Duration::from_millis(500);
+/// Passes while the services run; where they write faster than is copied, more would not help.
+const MOST_PASSES: usize = 3;
+
+/// A copy that is being made. One that is dropped before it is sealed is removed, and its row is `failed`.
+pub struct Stage {
+    manager: BackupManager,
+    record: Record,
+    parts: Vec<Source>,
+    sealed: bool,
+    _writer: StateLock,
+}
+
+/// A part and its copy.
+struct Source {
+    name: String,
+    from: PathBuf,
+    mirror: Mirror,
+}
+
+impl BackupManager {
+    /// Whether all data can be copied first: it lies on this machine's disk, this process may keep owners, and there is
+    /// room for the copy beside the archive.
+    pub fn can_stage(&self, parts: &[Part]) -> Result<bool> {
+        let paths: Vec<&Path> = parts.iter().filter_map(|part| part.origin.path()).collect();
+        if paths.len() < parts.len() || !rustix::process::geteuid().is_root() {
+            return Ok(false);
+        }
+        self.make_folder()?;
+        let stored: u64 = paths.into_iter().map(|path| walk::estimate(path).1).sum();
+        let (free, reserve) = File::open(&self.folder).and_then(room).at(&self.folder)?;
+        // The archive, too: see `create`.
+        Ok(free >= stored + stored / super::create::ROOM_SHARE + reserve)
+    }
+
+    /// Begins a copy of the data of `request`, all of which is on the disk.
+    pub fn stage(&self, request: BackupRequest) -> Result<Stage> {
+        check_names(&request.parts)?;
+        let writer = self.lock_writer("backup create")?;
+        self.abandon_stages()?;
+        let mut record = new_record(&request);
+        record.parts = request.parts.iter().map(empty).collect();
+        self.records().put(&record)?;
+        let parts = request.parts.iter().map(source).collect::<Result<_>>()?;
+        let stage = Stage { manager: self.clone(), record, parts, sealed: false, _writer: writer };
+        let folder = stage.folder();
+        DirBuilder::new().mode(0o700).create(&folder).at(&folder)?;
+        Ok(stage)
+    }
+
+    /// Backups whose data is copied, but whose archive is not written.
+    pub fn staged(&self) -> Result<Vec<Record>> {
+        Ok(self.list()?.into_iter().filter(|record| record.status == Status::Staged).collect())
+    }
+
+    /// Writes the archive of a staged backup, reads it back, and removes the copy. On any error the copy stays, and so
+    /// does the row.
+    pub fn archive(
+        &self,
+        id: &str,
+        packing: &Packing,
+        progress: &Progress,
+        cancel: &AtomicBool,
+    ) -> Result<Record> {
+        let _writer = self.lock_writer("backup create")?;
+        let mut record = self.get(id)?;
+        if record.status == Status::Complete {
+            return Ok(record);
+        }
+        let folder = self.stage_of(&record);
+        // An earlier attempt's.
+        super::remove_file(&self.unfinished(&record))?;
+        let part = |part: &PartRecord| Part {
+            name: part.name.clone(),
+            kind: part.kind.clone(),
+            origin: Origin::Disk(folder.join(&part.name)),
+        };
+        let request = BackupRequest {
+            project: record.project.clone(),
+            version: record.version.clone(),
+            target: record.target.clone(),
+            kind: record.kind,
+            parts: record.parts.iter().map(part).collect(),
+            packing: *packing,
+            read: None,
+        };
+        let written = self.write(&record, request, progress, cancel).inspect_err(|_| {
+            // The first error is the one to tell; what is left is removed by the next attempt.
+            let _left = super::remove_file(&self.unfinished(&record));
+        })?;
+        for (part, copied) in record.parts.iter_mut().zip(written.parts) {
+            let warnings = [std::mem::take(&mut part.warnings), copied.warnings.clone()].concat();
+            *part = PartRecord { warnings, ..copied };
+        }
+        record.complete(written.size, written.hash);
+        self.records().put(&record)?;
+        fs::remove_dir_all(&folder).at(&folder)?;
+        Ok(record)
+    }
+
+    /// Removes copies whose maker was killed before they were whole.
+    pub fn abandon(&self) -> Result<()> {
+        let _writer = self.lock_writer("backup create")?;
+        self.abandon_stages()
+    }
+
+    /// Where the copy of a staged backup is.
+    pub(super) fn stage_of(&self, record: &Record) -> PathBuf {
+        self.folder.join(format!("{}.stage", record.file))
+    }
+
+    /// As [`BackupManager::abandon`]; the writer's lock is held.
+    fn abandon_stages(&self) -> Result<()> {
+        for record in self.list()?.into_iter().filter(|record| record.status == Status::Running) {
+            let folder = self.stage_of(&record);
+            if folder.is_dir() {
+                fs::remove_dir_all(&folder).at(&folder)?;
+                self.mark_failed(record, "it was interrupted")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// The backup's ID.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// Copies what there is while the services run, again until little is left to copy.
+    pub fn copy(&mut self, progress: &Progress, cancel: &AtomicBool) -> Result<()> {
+        progress.started(Step::CreatingBackup, Say::BackupStarted);
+        let total: u64 = self.parts.iter().map(|part| walk::estimate(&part.from).0).sum();
+        let mut meter = progress.meter(Step::CreatingBackup, Say::BackupStarted, Unit::Bytes, Some(total));
+        for _ in 0..MOST_PASSES {
+            let began = Instant::now();
+            self.pass(cancel, &mut |bytes| meter.add(bytes))?;
+            if began.elapsed() < SHORT {
+                break;
+            }
+            // What is copied twice is no progress.
+            meter.set_total(None);
+        }
+        Ok(())
+    }
+
+    /// Copies what changed since; nothing may write meanwhile.
+    pub fn cut(&mut self, cancel: &AtomicBool) -> Result<()> {
+        self.pass(cancel, &mut |_| {})?;
+        for (source, part) in self.parts.iter().zip(&mut self.record.parts) {
+            part.warnings = source.mirror.warnings();
+        }
+        Ok(())
+    }
+
+    /// Brings the copy to the disk and says so in the row, which it gives back.
+    pub fn seal(mut self) -> Result<Record> {
+        let folder = self.folder();
+        let open = File::open(&folder).at(&folder)?;
+        rustix::fs::syncfs(&open).map_err(std::io::Error::from).at(&folder)?;
+        durable::sync_parent(&folder)?;
+        self.record.status = Status::Staged;
+        self.manager.records().put(&self.record)?;
+        self.sealed = true;
+        Ok(self.record.clone())
+    }
+
+    fn pass(&mut self, cancel: &AtomicBool, copied: &mut dyn FnMut(u64)) -> Result<()> {
+        let folder = self.folder();
+        for Source { name, from, mirror } in &mut self.parts {
+            let to = folder.join(&*name);
+            if let Some(above) = to.parent() {
+                fs::create_dir_all(above).at(above)?;
+            }
+            mirror.pass(from, &to, &mut Control { cancel, copied: &mut *copied })?;
+        }
+        Ok(())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.manager.stage_of(&self.record)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if self.sealed {
+            return;
+        }
+        // What cannot be removed or written down here is found by the next backup: its row still says `running`.
+        if fs::remove_dir_all(self.folder()).is_ok() {
+            self.record.ended_at = Some(OffsetDateTime::now_utc());
+            let _left = self.manager.mark_failed(self.record.clone(), "it was given up");
+        }
+    }
+}
+
+fn empty(part: &Part) -> PartRecord {
+    PartRecord {
+        name: part.name.clone(),
+        kind: part.kind.clone(),
+        entries: 0,
+        files: 0,
+        bytes: 0,
+        digest: Digest::of(b""),
+        warnings: Vec::new(),
+    }
+}
+
+fn source(part: &Part) -> Result<Source> {
+    let Some(from) = part.origin.path().map(Path::to_owned) else {
+        return Err(Fault::new(Code::BackupFailed, &part.name, "it is not on this machine's disk"));
+    };
+    Ok(Source { name: part.name.clone(), from, mirror: Mirror::new() })
+}

@@ -1,0 +1,148 @@
+//! Bringing data back: what a failed release did to it is undone, or a person wants that of a backup.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use super::backup::{make_backup, stop_archiving, thaw};
+use super::containers::{downtime_begins, grace, put_down, put_up};
+use super::data::{Data, Place, Purpose, all_data, mounts_any};
+use super::volume::Volume;
+use crate::backup::{BackupManager, Kind as BackupKind, PartKind, RestoreTarget};
+use crate::docker::{Container, Model, Program};
+use crate::fault::{Code, Fault, Result};
+use crate::messages::Say;
+use crate::progress::Step;
+use crate::upgrade::analyse::OLD_MODEL;
+use crate::upgrade::plan::Action;
+use crate::upgrade::world::World;
+
+/// Undoes a backup step: nothing stays frozen, and where the new release migrates data and was started, the
+/// data is put back as it was.
+pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
+    thaw(world.installation, &world.engine).await?;
+    let facts = world.facts().clone();
+    match facts.backup_id {
+        Some(id) if world.change()?.restores_data && facts.data_at_risk => {
+            keep_what_was_written(world).await?;
+            restore_from(world, &id).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the new release wrote before it is replaced by the data of before: nobody acknowledged the upgrade, but clients
+/// may have been answered. A copy that cannot be made does not keep the old data from coming back.
+async fn keep_what_was_written(world: &mut World<'_>) -> Result<()> {
+    if world.facts().safety_backup_id.is_some() {
+        return Ok(());
+    }
+    let to = world.plan.to.clone();
+    match make_backup(world, BackupKind::Safety, Some((to, None))).await {
+        Ok(id) => world.learn(|facts| facts.safety_backup_id = id),
+        Err(fault) => {
+            let text = fault.message(world.progress.lang());
+            world.warn(Step::RollingBack, Say::Warning { text })
+        }
+    }
+}
+
+/// Restores the data of backup `id`; everything that mounts it is stopped by then or is stopped for it.
+pub async fn restore(world: &mut World<'_>, id: &str) -> Result<()> {
+    world.learn(|facts| facts.data_at_risk = true)?;
+    restore_from(world, id).await
+}
+
+/// Puts the data back that was there before [`restore`].
+pub async fn undo_restore(world: &mut World<'_>) -> Result<()> {
+    match world.facts().backup_id.clone() {
+        Some(safety) => restore_from(world, &safety).await,
+        None => {
+            let cause = "no backup of the data before it was made";
+            Err(Fault::new(Code::RestoreFailed, world.project(), cause))
+        }
+    }
+}
+
+async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
+    stop_archiving(world).await?;
+    // Until it has ended well, nothing may write to what is neither one nor the other.
+    world.learn(|facts| facts.data_unrestored = true)?;
+    let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
+    let containers = world.engine.containers(world.project()).await?;
+    let data = all_data(world, &model, &containers, Purpose::Restore).await?;
+    let users: Vec<&Container> = containers
+        .iter()
+        .filter(|container| container.is_running() && mounts_any(container, &model, &data))
+        .collect();
+    let plans = world.change()?.services.clone();
+    for container in &users {
+        let plan = plans.iter().find(|plan| plan.name == container.service);
+        downtime_begins(world, &container.service)?;
+        put_down(world, &container.id, plan.and_then(grace)).await?;
+    }
+    world.progress.note(Step::StoppingServices, Say::RestoreStarted { id: id.into() });
+    let warnings = unpack(world, id, data).await?;
+    world.learn(|facts| facts.data_unrestored = false)?;
+    // Old containers that the change does not replace would otherwise stay down, also those that a killed process
+    // had stopped for the same restore.
+    let unchanged = plans.iter().filter(|plan| plan.action == Action::Unchanged);
+    let strangers = users.iter().filter(|user| !plans.iter().any(|plan| plan.name == user.service));
+    let start: BTreeSet<&String> =
+        unchanged.flat_map(|plan| &plan.was_running).chain(strangers.map(|user| &user.id)).collect();
+    for id in start {
+        put_up(world, id).await?;
+    }
+    for text in warnings {
+        world.warn(Step::StoppingServices, Say::Warning { text })?;
+    }
+    let facts = world.facts();
+    let kept = facts.safety_backup_id.clone().or_else(|| facts.backup_id.clone()).filter(|kept| kept != id);
+    world.warn(Step::StoppingServices, Say::DataPutBack { backup: id.to_owned(), kept })
+}
+
+/// The program that replaces what only the engine can reach; none where it is not needed. An error where it is needed
+/// and would not run.
+fn helper_for(world: &World<'_>, data: &[Data]) -> Result<Option<Program>> {
+    let needed = data.iter().any(|data| matches!(data.place, Place::Engine { .. }));
+    needed.then(|| Program::own(&world.engine)).transpose()
+}
+
+/// Refuses a change that may have to restore data where that is not possible, before anything is stopped for it.
+pub async fn check_restorable(world: &World<'_>) -> Result<()> {
+    let path = world.work_file(OLD_MODEL)?;
+    if !path.is_file() {
+        return Ok(());
+    }
+    let containers = world.engine.containers(world.project()).await?;
+    let data = all_data(world, &Model::from_file(&path)?, &containers, Purpose::Restore).await?;
+    helper_for(world, &data).map(drop)
+}
+
+/// Restores every part of the backup that the stack has a place for; gives back warnings.
+async fn unpack(world: &World<'_>, id: &str, data: Vec<Data>) -> Result<Vec<String>> {
+    let manager = BackupManager::new(world.installation.store.clone(), world.layout().backups());
+    let program = helper_for(world, &data)?;
+    let project = world.project().to_owned();
+    let (engine, progress, id) = (world.engine.clone(), world.progress.clone(), id.to_owned());
+    let runtime = tokio::runtime::Handle::current();
+    let work = tokio::task::spawn_blocking(move || {
+        let targets = |kind: &PartKind| {
+            let found = data.iter().find(|data| data.kind == *kind)?;
+            Some(match &found.place {
+                Place::Disk(path) => RestoreTarget::Disk(path.clone()),
+                Place::Engine { volume, container, .. } => {
+                    let (engine, runtime, program) = (engine.clone(), runtime.clone(), program.clone()?);
+                    let volume = Volume::new(&project, container.clone(), volume.clone());
+                    let top = volume.top();
+                    let take = move |tar| runtime.block_on(volume.replace(&engine, &program, tar));
+                    RestoreTarget::Tar { top, take: Box::new(take) }
+                }
+            })
+        };
+        let never = AtomicBool::new(false);
+        manager.restore(&id, &targets, Step::RollingBack, &progress, &never)
+    });
+    let restored =
+        work.await.map_err(|error| Fault::from_error(Code::RestoreFailed, world.project(), error))??;
+    Ok(restored.warnings)
+}
