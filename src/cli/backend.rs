@@ -10,7 +10,7 @@ use crate::docker::{Compose, Engine};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::Progress;
 use crate::publisher::{self, BuildRequest, Inspection, PatchBase};
-use crate::upgrade::{self, Installation};
+use crate::upgrade::{self, Installation, RestoreOptions};
 
 pub use crate::upgrade::{
     INSIDE, backup_restore, check, doctor, exchange_inside, history, history_entry, init, plan, rollback,
@@ -47,6 +47,18 @@ pub async fn backup_show(installation: &Installation, id: &str) -> Result<Backup
 /// Reads a backup through; a damaged one is an error.
 pub async fn backup_verify(installation: &Installation, id: &str) -> Result<BackupView> {
     upgrade::backup_verify(installation, id).await.map(view)
+}
+
+/// Unpacks a backup into a folder; with it come things a person should know.
+pub async fn backup_extract(
+    installation: &Installation,
+    id: &str,
+    options: &RestoreOptions,
+    to: &Path,
+    progress: &Progress,
+) -> Result<(BackupView, Vec<String>)> {
+    let (record, warnings) = upgrade::backup_extract(installation, id, options, to, progress).await?;
+    Ok((view(record), warnings))
 }
 
 /// Deletes a backup.

@@ -135,6 +135,7 @@ words! {
     DoctorFound { failed, warnings } "{failed} to mend, {warnings} to know" "{failed} 项需修复，{warnings} 项需留意";
     BackupMade { id } "backup {id} is complete" "备份创建成功 {id}";
     BackupIntact { id } "backup {id} is intact" "备份 {id} 完好";
+    BackupExtracted { id, to } "backup {id} is unpacked into {to}" "备份 {id} 已解压到 {to}";
     BackupRestored { id } "the data of backup {id} is restored" "已恢复备份 {id} 的数据";
     BackupDeleted { id } "backup {id} is deleted" "已删除备份 {id}";
     BackupsPruned { count } "backups deleted: {count}" "已删除备份：{count} 个";

@@ -1,5 +1,6 @@
 //! `client backup`: backups outside of an upgrade.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,10 +11,12 @@ use super::journal::ChangeState;
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
 use super::{analyse, pointers, rebuild};
-use crate::backup::{BackupManager, Entry, Kind as BackupKind, Packing, Record, Status};
+use crate::backup::{
+    BackupManager, Entry, Kind as BackupKind, Packing, PartKind, PartRecord, Record, RestoreTarget, Status,
+};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
-use crate::progress::{Outcome, Progress};
+use crate::progress::{Outcome, Progress, Step};
 use crate::release::Version;
 
 fn manager(installation: &Installation) -> BackupManager {
@@ -71,9 +74,73 @@ pub async fn backup_verify(installation: &Installation, id: &str) -> Result<Reco
     .await
 }
 
+/// What of a backup is brought back, and where to.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// Volumes (Compose keys), persist paths or parts (`volumes/pgdata`); empty: everything.
+    pub only: Vec<String>,
+}
+
+/// Unpacks a backup, or parts of it, into a folder beside the stack, which goes on. Each part comes under its name.
+pub async fn backup_extract(
+    installation: &Installation,
+    id: &str,
+    options: &RestoreOptions,
+    to: &Path,
+    progress: &Progress,
+) -> Result<(Record, Vec<String>)> {
+    let (id, options, to) = (id.to_owned(), options.clone(), std::path::absolute(to).at(to)?);
+    let (packing, progress) = (Packing::from(&installation.settings.backup), progress.clone());
+    blocking(installation, move |manager| {
+        let record = whole(manager, &id, &packing)?;
+        let parts = parts(&record, &options.only)?;
+        for part in record.parts.iter().filter(|part| parts.is_empty() || parts.contains(&part.name)) {
+            let place = to.join(&part.name);
+            if std::fs::symlink_metadata(&place).is_ok() {
+                let cause = "it is there already; name a folder that does not exist or is empty";
+                return Err(Fault::new(Code::Usage, place.display(), cause));
+            }
+        }
+        let targets = |kind: &PartKind| {
+            let part = record.parts.iter().find(|part| part.kind == *kind)?;
+            let wanted = parts.is_empty() || parts.contains(&part.name);
+            wanted.then(|| RestoreTarget::Disk(to.join(&part.name)))
+        };
+        let never = AtomicBool::new(false);
+        let restored = manager.restore(&record.id, &targets, Step::RollingBack, &progress, &never)?;
+        Ok((record, restored.warnings))
+    })
+    .await
+}
+
+/// The names of the parts that `only` means.
+fn parts(record: &Record, only: &[String]) -> Result<Vec<String>> {
+    let means = |part: &PartRecord, word: &str| {
+        part.name == word
+            || match &part.kind {
+                PartKind::Volume { volume } => volume == word,
+                PartKind::Path { path } => path == word.trim_end_matches('/'),
+            }
+    };
+    let find = |word: &String| {
+        let part = record.parts.iter().find(|part| means(part, word));
+        part.map(|part| part.name.clone()).ok_or_else(|| {
+            let names: Vec<&str> = record.parts.iter().map(|part| part.name.as_str()).collect();
+            let cause = format!("backup {} has no such part; it has: {}", record.id, names.join(", "));
+            Fault::new(Code::Usage, word, cause)
+        })
+    };
+    only.iter().map(find).collect()
+}
+
 /// Brings the data of a backup back: what holds it is stopped, a backup of the present data is made, and when
 /// the stack does not come up with the restored data, the present data comes back.
-pub async fn backup_restore(installation: &Installation, id: &str, progress: &Progress) -> Result<Outcome> {
+pub async fn backup_restore(
+    installation: &Installation,
+    id: &str,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<Outcome> {
     let _lock = installation.lock("backup restore")?;
     let tools = Tools::find().await?;
     settle(installation, &tools, progress).await?;
@@ -85,7 +152,7 @@ pub async fn backup_restore(installation: &Installation, id: &str, progress: &Pr
         Ok(record)
     })
     .await?;
-    let plan = restore_plan(&current(installation)?);
+    let plan = Plan { only: parts(&record, &options.only)?, ..restore_plan(&current(installation)?) };
     let outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
     Ok(rebuild::tell(installation, outcome, progress))
 }

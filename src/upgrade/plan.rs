@@ -68,6 +68,9 @@ pub struct Plan {
     /// The backup whose data comes back with it.
     #[serde(default)]
     pub restore: Option<String>,
+    /// The parts of that backup which come back (`volumes/pgdata`); empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
     /// What `previous` points to afterwards, where that is not the version before.
     #[serde(default)]
     pub previous_after: PreviousAfter,
@@ -184,6 +187,7 @@ impl Plan {
             manifest_hash: None,
             bytes_bundle: 0,
             restore: None,
+            only: Vec::new(),
             previous_after: PreviousAfter::From,
             prepare: Vec::new(),
             change: None,

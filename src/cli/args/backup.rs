@@ -1,5 +1,7 @@
 //! `client backup …`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 /// What to do with backups.
@@ -21,10 +23,20 @@ pub enum BackupCommand {
     },
     /// Bring back the data of a backup; what is there now is replaced.
     ///
-    /// Asks for consent on a terminal; elsewhere --yes is required.
+    /// What holds the data is stopped, and the present data is backed up first. Asks for consent on a terminal;
+    /// elsewhere --yes is required.
+    #[command(
+        after_long_help = "Examples:\n  client backup restore 20261121 --yes\n  client backup restore 20261121 --only pgdata\n  client backup restore 20261121 --to /tmp/look"
+    )]
     Restore {
         /// The backup; the beginning of its ID is enough.
         id: String,
+        /// Only this volume or path; may be repeated.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// Unpack into this folder instead; the stack goes on and nothing is replaced.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
         /// Do not ask for consent.
         #[arg(short, long)]
         yes: bool,

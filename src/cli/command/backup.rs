@@ -8,8 +8,10 @@ use crate::cli::view::backup::{BackupDetail, BackupView};
 use crate::cli::view::{self, Paint};
 use crate::cli::{backend, consent};
 use crate::fault::Result;
+use crate::messages::Say;
 use crate::messages::cli::Words;
-use crate::upgrade::Installation;
+use crate::progress::Step;
+use crate::upgrade::{Installation, RestoreOptions};
 
 use super::{Answer, whole_id};
 
@@ -56,11 +58,21 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             let backup = backend::backup_verify(&installation, &id).await?;
             one(&backup, Words::BackupIntact { id: &backup.id }, context)
         }
-        BackupCommand::Restore { id, yes } => {
+        BackupCommand::Restore { id, only, to: Some(to), .. } => {
+            let (id, options) = (whole(&id, &installation).await?, RestoreOptions { only });
+            let (backup, warnings) =
+                backend::backup_extract(&installation, &id, &options, &to, progress).await?;
+            for text in warnings {
+                progress.warning(Step::RollingBack, Say::Warning { text });
+            }
+            one(&backup, Words::BackupExtracted { id: &backup.id, to: &to.display().to_string() }, context)
+        }
+        BackupCommand::Restore { id, only, to: None, yes } => {
             let id =
                 agreed(&id, yes, "backup restore", |id| Words::AskRestore { id }, &installation, context)
                     .await?;
-            let outcome = backend::backup_restore(&installation, &id, progress).await?;
+            let outcome =
+                backend::backup_restore(&installation, &id, &RestoreOptions { only }, progress).await?;
             Ok(Answer::Change(Box::new(outcome)))
         }
         BackupCommand::Delete { id, yes } => {

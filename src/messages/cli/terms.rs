@@ -38,7 +38,9 @@ const CHINESE: &[(&str, &str)] = &[
     ("upgrade", "升级"),
     ("rollback", "回滚"),
     ("pre-upgrade", "升级前"),
+    ("safety", "恢复前保留"),
     ("manual", "手动"),
+    ("staged", "待归档"),
     ("scheduled", "定时"),
     // services
     ("exited", "已退出"),

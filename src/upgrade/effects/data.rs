@@ -38,14 +38,22 @@ pub struct Data {
     pub place: Place,
 }
 
-/// The services whose containers mount the stack's data.
+/// Whether that part is restored; others are left alone.
+fn is_wanted(world: &World<'_>, part: &str) -> bool {
+    world.plan.only.is_empty() || world.plan.only.iter().any(|only| only == part)
+}
+
+/// The services whose containers mount data that is restored.
 pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
     let current = world.layout().current();
     let persist = world.target().map(|info| releases::persist(&info, &world.installation.settings));
-    let paths: Vec<_> = persist.unwrap_or_default().iter().map(|path| current.join(path)).collect();
+    let persist = persist.unwrap_or_default();
+    let persist = persist.iter().filter(|path| is_wanted(world, &path_part(path)));
+    let paths: Vec<_> = persist.map(|path| current.join(path)).collect();
     let holds = |service: &Service| {
         let inside = |mount: &std::path::PathBuf| paths.iter().any(|path| mount.starts_with(path));
-        service.volumes().next().is_some() || service.host_paths().iter().any(inside)
+        service.volumes().any(|(key, _)| is_wanted(world, &volume_part(key)))
+            || service.host_paths().iter().any(inside)
     };
     model.services().into_iter().filter(holds).map(|service| service.name).collect()
 }
@@ -87,7 +95,7 @@ pub async fn all_data(
         let place = place.ok_or_else(|| {
             Fault::new(Code::BackupFailed, name, "no container mounts the volume, so it cannot be read")
         })?;
-        data.push(Data { name: format!("volumes/{key}"), kind: PartKind::Volume { volume: key }, place });
+        data.push(Data { name: volume_part(&key), kind: PartKind::Volume { volume: key }, place });
     }
     for path in releases::persist(&info, &world.installation.settings) {
         // Containers are made from what .env says now; another one under them would not be theirs.
@@ -105,13 +113,22 @@ pub async fn all_data(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Fault::io(&shared, error)),
         };
-        data.push(Data {
-            name: format!("persist/{path}"),
-            kind: PartKind::Path { path },
-            place: Place::Disk(real),
-        });
+        data.push(Data { name: path_part(&path), kind: PartKind::Path { path }, place: Place::Disk(real) });
+    }
+    if purpose == Purpose::Restore {
+        data.retain(|data| is_wanted(world, &data.name));
     }
     Ok(data)
+}
+
+/// The name of a volume's part in an archive.
+fn volume_part(key: &str) -> String {
+    format!("volumes/{key}")
+}
+
+/// That of a persist path.
+fn path_part(path: &str) -> String {
+    format!("persist/{path}")
 }
 
 fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<Item = &'a String> {

@@ -11,7 +11,7 @@ const TELL: &str = "cd /rows; find . | sort | while read f; do stat -c '%n %a %u
     [ -f $f ] && cat $f; done";
 
 /// A database with a named volume and an app with a persist folder.
-fn installed() -> (Stack, Device) {
+pub fn installed() -> (Stack, Device) {
     let mut stack = Stack::new();
     stack.release("1.0.0", |r| {
         r.service("db", &format!("{IDLE}\nvolumes: ['rows:/rows']"))
@@ -23,7 +23,7 @@ fn installed() -> (Stack, Device) {
 }
 
 /// Data with everything that is easily lost.
-fn fill(device: &Device) {
+pub fn fill(device: &Device) {
     let volume = "cd /rows; echo one > a; mkdir -p deep/empty; chmod 1750 deep/empty; chmod 4755 a; \
         chown 70:71 a deep; ln -s a link; ln a hard";
     device.sh("db", volume);
@@ -37,13 +37,13 @@ fn fill(device: &Device) {
 }
 
 /// All of it, to be compared.
-fn state(device: &Device) -> (String, BTreeMap<String, String>, Option<Vec<u8>>) {
+pub fn state(device: &Device) -> (String, BTreeMap<String, String>, Option<Vec<u8>>) {
     let data = device.path("shared/data");
     (device.sh("db", TELL), snapshot(&data), xattr::get(data.join("file"), "user.note").unwrap())
 }
 
 /// Everything is different afterwards.
-fn spoil(device: &Device) {
+pub fn spoil(device: &Device) {
     device.sh("db", "cd /rows; echo two > a; chmod 600 a; rm -r deep link; touch new");
     let data = device.path("shared/data");
     fs::remove_dir_all(data.join("deep")).unwrap();
