@@ -48,7 +48,7 @@ pub struct World<'a> {
     pub unverified: bool,
     /// The engine went away and did not come back in time: nothing waits for it again.
     pub engine_lost: bool,
-    /// On the way back, which goes on where nothing can be written because the disk is full.
+    /// On the way back, which goes on where nothing can be written.
     pub undoing: bool,
     /// What could not be written on the way back.
     pub unwritten: Vec<Fault>,
@@ -114,8 +114,15 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let text = serde_json::to_string(&self.facts).expect("facts are always valid JSON");
-        match self.journal.set_facts(&self.id, &text) {
-            Err(fault) if self.undoing && fault.code() == Code::DiskFull => {
+        let written = self.journal.set_facts(&self.id, &text);
+        self.written(written)
+    }
+
+    /// On the way back, takes a write to the state that failed for done, to be told later: the engine can bring the
+    /// stack back without it, whatever is wrong with the disk or the database.
+    pub fn written(&mut self, result: Result<()>) -> Result<()> {
+        match result {
+            Err(fault) if self.undoing => {
                 self.unwritten.push(fault);
                 Ok(())
             }

@@ -18,3 +18,4 @@ mod services;
 mod single;
 mod soak;
 mod sources;
+mod unwritten;

@@ -9,13 +9,14 @@ use super::containers::{downtime_of, make, put_up, replace, up_and_ready};
 use super::data;
 use crate::docker::{Container, Model};
 use crate::fault::{Code, Fault, Result};
+use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
 use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::analyse::{NEW_MODEL, OLD_MODEL};
 use crate::upgrade::plan::{Action, ServicePlan};
 use crate::upgrade::world::World;
-use crate::upgrade::{origin, pointers, releases, ways};
+use crate::upgrade::{origin, pointers, ways};
 
 /// Brings the old containers back, dependencies first, and waits until they are ready.
 pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
@@ -24,11 +25,16 @@ pub async fn bring_back(world: &mut World<'_>) -> Result<()> {
         return Ok(());
     }
     let change = world.change()?.clone();
-    let from = pointers::read(world.layout(), crate::layout::Pointer::Current)?;
-    let Some(from) = from else {
+    // A first installation has nothing to bring back.
+    let Some(from) = world.plan.from.clone() else {
         return Ok(());
     };
-    let info = releases::require(world.layout(), &from)?;
+    // What is mounted by way of `current` must be there before anything is started.
+    if !matches!(pointers::read(world.layout(), Pointer::Current), Ok(Some(_))) {
+        pointers::set(world.layout(), Pointer::Current, &from)?;
+    }
+    let unknown = || Fault::new(Code::ReleaseUnknown, &from, "nothing says what it consists of");
+    let info = ways::info_of(world.installation, &from)?.ok_or_else(unknown)?;
     let mut failures = Vec::new();
     let down = stays_down(world)?;
     let present: BTreeSet<String> =
@@ -103,7 +109,8 @@ async fn recreate_old(world: &mut World<'_>, service: &ServicePlan) -> Result<Ve
         facts.remade.insert(service.name.clone(), known);
     })?;
     if let Some(from) = &world.plan.from {
-        record(world, service, &ids, from)?;
+        let recorded = record(world, service, &ids, from);
+        world.written(recorded)?;
     }
     Ok(ids)
 }

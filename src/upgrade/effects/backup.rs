@@ -287,9 +287,25 @@ pub fn is_frozen(installation: &Installation) -> Result<bool> {
 
 /// Lets everything go on that was frozen for a backup, by this process or one that was killed.
 pub async fn thaw(installation: &Installation, engine: &Engine) -> Result<()> {
-    let frozen = frozen(installation)?;
-    for id in frozen.iter().flat_map(|ids| ids.split_whitespace()) {
+    unpause(engine, frozen(installation)?.as_deref()).await?;
+    installation.store.with(|db| meta::forget(db, FROZEN))
+}
+
+/// As [`thaw`], on the way back, which needs no state.
+pub async fn thaw_going_back(world: &mut World<'_>) -> Result<()> {
+    match frozen(world.installation) {
+        Ok(ids) => {
+            unpause(&world.engine, ids.as_deref()).await?;
+            let forgotten = world.installation.store.with(|db| meta::forget(db, FROZEN));
+            world.written(forgotten)
+        }
+        Err(unreadable) => world.written(Err(unreadable)),
+    }
+}
+
+async fn unpause(engine: &Engine, frozen: Option<&str>) -> Result<()> {
+    for id in frozen.into_iter().flat_map(str::split_whitespace) {
         engine.unpause(id).await?;
     }
-    installation.store.with(|db| meta::forget(db, FROZEN))
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use super::backup::{make_backup, stop_archiving, thaw};
+use super::backup::{make_backup, stop_archiving, thaw_going_back};
 use super::containers::{downtime_begins, grace, put_down, put_up};
 use super::data::{Data, Place, Purpose, all_data, mounts_any};
 use super::volume::Volume;
@@ -19,7 +19,7 @@ use crate::upgrade::world::World;
 /// Undoes a backup step: nothing stays frozen, and where the new release migrates data and was started, the
 /// data is put back as it was.
 pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
-    thaw(world.installation, &world.engine).await?;
+    thaw_going_back(world).await?;
     let facts = world.facts().clone();
     match facts.backup_id {
         Some(id) if world.change()?.restores_data && facts.data_at_risk => {

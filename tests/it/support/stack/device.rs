@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -100,9 +100,22 @@ impl Device {
     }
 
     pub fn client(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Begins a command that changes something; its events are read line by line.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.args(["--progress", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    /// `client` on this installation, not run yet.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
         command.env("CLIENT_ROOT", self.dir.path()).env("LC_ALL", "C.UTF-8").env_remove("RUST_LOG");
-        command.args(args).output().unwrap()
+        command.args(args);
+        command
     }
 
     /// A path below the install root.
