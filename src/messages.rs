@@ -73,6 +73,12 @@ pub enum Say {
     ContainerGone { service: String },
     Superseded { id: String },
     Repairing { version: String, cause: String },
+    CompiledAsShipped { paths: String, cause: String },
+    PointerWrong { target: Option<String>, version: Option<String> },
+    PointerMissing { version: String },
+    PointerAstray { target: String, version: String },
+    PointerRefused { named: String, version: String, cause: String },
+    PointerPutBack { named: String, version: String },
     SoakFailed { version: String, to: String, cause: String },
     SoakPassed { version: String },
     SoakStays { version: String, to: String, cause: String, late: bool },
@@ -171,6 +177,30 @@ impl Say {
                 format!("{service}: its container was removed by somebody while the change was prepared")
             }
             Superseded { id } => format!("change {id} could not be finished and is left as it is"),
+            CompiledAsShipped { paths, cause } => format!(
+                "{paths} cannot be compiled ({cause}); it is read as it was shipped. Mend it, or run 'client doctor --fix', \
+                 which keeps it aside and puts the shipped form back"
+            ),
+            PointerWrong { target, version } => {
+                let what = target.as_ref().map_or("'current' is gone".into(), |to| format!("'current' points to {to}"));
+                match version {
+                    Some(version) => format!("{what}, and {version} runs; 'client doctor --fix' points it there"),
+                    None => format!("{what}; point it at the release that runs, such as releases/1.0.0"),
+                }
+            }
+            PointerMissing { version } => {
+                format!("'current' was gone; it points to {version} again, which is what runs")
+            }
+            PointerAstray { target, version } => {
+                format!("'current' pointed to {target}; it points to {version} again, which is what runs")
+            }
+            PointerRefused { named, version, cause } => format!(
+                "'current' was pointed to {named}, which is in quarantine ({cause}); it points to {version} \
+                 again, which is what runs. 'client upgrade --target {named} --force' tries {named} all the same"
+            ),
+            PointerPutBack { named, version } => {
+                format!("'current' was pointed to {named}; it points to {version} again, which is what runs")
+            }
             Repairing { version, cause } => format!("making what runs agree with {version}: {cause}"),
             SoakFailed { version, to, cause } => {
                 format!("{version} failed in its probation, going back to {to}: {cause}")
@@ -272,6 +302,30 @@ impl Say {
             }
             ContainerGone { service } => format!("{service}：其容器在准备期间被他人删除"),
             Superseded { id } => format!("变更 {id} 无法完成，保持现状"),
+            CompiledAsShipped { paths, cause } => format!(
+                "{paths} 无法解析（{cause}），已按发布时的内容读取。请修正，或运行 'client doctor --fix'（另存后恢复发布时的内容）"
+            ),
+            PointerWrong { target, version } => {
+                let what =
+                    target.as_ref().map_or("current 不存在".into(), |to| format!("current 指向 {to}"));
+                match version {
+                    Some(version) => {
+                        format!("{what}；正在运行的是 {version}，请运行 'client doctor --fix' 修复")
+                    }
+                    None => format!("{what}；请使其指向正在运行的版本，例如 releases/1.0.0"),
+                }
+            }
+            PointerMissing { version } => format!("current 不存在，已重新指向正在运行的 {version}"),
+            PointerAstray { target, version } => {
+                format!("current 指向 {target}，已重新指向正在运行的 {version}")
+            }
+            PointerRefused { named, version, cause } => format!(
+                "current 被指向 {named}，该版本已被隔离（{cause}）；已重新指向正在运行的 {version}。\
+                 如仍要使用，请运行 'client upgrade --target {named} --force'"
+            ),
+            PointerPutBack { named, version } => {
+                format!("current 被指向 {named}，已重新指向正在运行的 {version}")
+            }
             Repairing { version, cause } => format!("正在使运行状态与 {version} 一致：{cause}"),
             SoakFailed { version, to, cause } => {
                 format!("{version} 在观察期内失败，正在回滚到 {to}：{cause}")

@@ -33,6 +33,7 @@ pub mod report;
 mod resolve;
 mod rollback;
 pub mod runner;
+mod running;
 mod soak;
 pub mod step;
 mod ways;

@@ -15,7 +15,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress;
-use crate::release::ReleaseInfo;
+use crate::release::{ReleaseInfo, Version};
 use crate::release::oci::ImageName;
 
 /// The compiled Compose model of the new release, among the work files.
@@ -73,13 +73,21 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
 
 /// Compiles the release that runs into [`OLD_MODEL`].
 pub async fn compile_current(world: &World<'_>) -> Result<Option<Model>> {
-    let Some(version) = pointers::read(world.layout(), Pointer::Current)? else {
+    let Some(version) = before(world)? else {
         return Ok(None);
     };
     let folder = world.layout().release(&version.to_string());
     let model = compile(world, &folder, &releases::require(world.layout(), &version)?).await?.model;
     model.to_file(&world.work_file(OLD_MODEL)?)?;
     Ok(Some(model))
+}
+
+/// The version that is left, whatever `current` has been pointed to meanwhile.
+fn before(world: &World<'_>) -> Result<Option<Version>> {
+    match &world.plan.from {
+        Some(from) => Ok(Some(from.clone())),
+        None => pointers::read(world.layout(), Pointer::Current),
+    }
 }
 
 /// A release as it will be read in `current/`.
@@ -221,7 +229,7 @@ fn release_paths(world: &World<'_>, service: &Service) -> Vec<String> {
 
 fn present(world: &World<'_>, model: &Model, containers: &[Container]) -> Result<Vec<Present>> {
     let started_from = world.installation.store.with(origin::all)?;
-    let current = pointers::read(world.layout(), Pointer::Current)?.map(|version| version.to_string());
+    let current = before(world)?.map(|version| version.to_string());
     let services = model.services();
     let mut present = Vec::new();
     for container in containers.iter().filter(|container| !container.one_off) {

@@ -10,12 +10,11 @@ use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
-use super::{analyse, pointers, rebuild};
+use super::{analyse, rebuild, repair, running};
 use crate::backup::{
     BackupManager, Entry, Kind as BackupKind, Packing, PartKind, PartRecord, Record, RestoreTarget, Status,
 };
 use crate::fault::{Code, Fault, IoContext, Result};
-use crate::layout::Pointer;
 use crate::progress::{Outcome, Progress, Step};
 use crate::release::Version;
 
@@ -23,18 +22,12 @@ fn manager(installation: &Installation) -> BackupManager {
     BackupManager::new(installation.store.clone(), installation.layout.backups())
 }
 
-fn current(installation: &Installation) -> Result<Version> {
-    let layout = &installation.layout;
-    pointers::read(layout, Pointer::Current)?
-        .ok_or_else(|| Fault::new(Code::NotInitialised, layout.root().display(), "there is no 'current'"))
-}
-
 /// Backs the data of the running stack up.
 pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<Record> {
     let _lock = installation.lock("backup create")?;
     let tools = Tools::find().await?;
     settle(installation, &tools, progress).await?;
-    let version = current(installation)?;
+    let version = running::base(installation)?;
     let id = format!("backup-{}", uuid::Uuid::now_v7().simple());
     let plan = restore_plan(&version);
     let progress = progress.for_upgrade(&id);
@@ -152,8 +145,11 @@ pub async fn backup_restore(
         Ok(record)
     })
     .await?;
-    let plan = Plan { only: parts(&record, &options.only)?, ..restore_plan(&current(installation)?) };
-    let outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
+    let told = repair::put_back(installation, progress)?;
+    let plan =
+        Plan { only: parts(&record, &options.only)?, ..restore_plan(&running::base(installation)?) };
+    let mut outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
+    outcome.warnings.splice(0..0, told);
     Ok(rebuild::tell(installation, outcome, progress))
 }
 

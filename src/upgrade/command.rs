@@ -10,12 +10,13 @@ use super::plan::{Kind, Plan};
 use super::rebuild;
 use super::repair;
 use super::resolve::{self, Offer};
+use super::running;
 use super::soak;
 use super::step::Step;
 use super::ways;
 use super::{pointers, quarantine};
 use crate::docker::Engine;
-use crate::fault::{Code, Fault, Result};
+use crate::fault::Result;
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::{self, Outcome, Progress};
@@ -96,7 +97,8 @@ pub fn shown(installation: &Installation, version: &Version) -> Result<Vec<PlanE
 
 /// The main job. Finishes an interrupted change first.
 pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, progress: &Progress) -> Outcome {
-    let outcome = match try_upgrade(installation, options, progress).await {
+    let mut told = Vec::new();
+    let mut outcome = match try_upgrade(installation, options, progress, &mut told).await {
         Ok(outcome) => outcome,
         Err(fault) => {
             progress.failed(progress::Step::Failed, &fault);
@@ -106,6 +108,7 @@ pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, prog
             ending::not_begun(&fault, from, to, progress)
         }
     };
+    outcome.warnings.splice(0..0, told);
     rebuild::tell(installation, outcome, progress)
 }
 
@@ -113,6 +116,7 @@ async fn try_upgrade(
     installation: &Installation,
     options: &UpgradeOptions,
     progress: &Progress,
+    told: &mut Vec<String>,
 ) -> Result<Outcome> {
     let _lock = installation.lock("upgrade")?;
     let tools = Tools::find().await?;
@@ -125,16 +129,14 @@ async fn try_upgrade(
     if let Some(ended) = soak::settle(installation, &tools, progress).await? {
         return Ok(ended.outcome);
     }
+    told.extend(repair::settle(installation, progress)?);
     let layout = &installation.layout;
-    if pointers::read(layout, Pointer::Current)?.is_none()
-        && pointers::read(layout, Pointer::Factory)?.is_some()
-    {
-        let cause = "the link is gone; point it at the release that runs, such as releases/1.0.0";
-        return Err(Fault::new(Code::NoPrevious, "current", cause));
+    if pointers::read(layout, Pointer::Factory)?.is_some() {
+        running::base(installation)?;
     }
     progress.started(progress::Step::CheckingUpdates, Say::StrategyStarted);
     let offered = resolve::offer(installation, &tools.engine, options, progress).await;
-    let offer = match (offered, finished) {
+    let mut offer = match (offered, finished) {
         (Ok(offer), Some(ended)) if offer.decision.strategy == Strategy::None => return Ok(ended.outcome),
         // The interrupted upgrade is finished; that there is nothing more to be had now is no failure of it.
         (Err(_), Some(ended)) => return Ok(ended.outcome),
@@ -149,6 +151,18 @@ async fn try_upgrade(
                 Ok(Outcome { warnings, ..nothing_to_do(&offer, progress) })
             }
         };
+    }
+    let runs = running::version(installation)?.filter(|_| offer.installed.is_some());
+    if runs.is_some() && runs != offer.installed {
+        // What comes next is a change from what runs, not from where somebody pointed meanwhile.
+        told.extend(repair::put_back(installation, progress)?);
+        if offer.installed.as_ref() != Some(&offer.manifest.version) {
+            offer = resolve::offer(installation, &tools.engine, options, progress).await?;
+        }
+        offer.installed = runs;
+        if offer.decision.strategy == Strategy::None {
+            return Ok(nothing_to_do(&offer, progress));
+        }
     }
     progress.finished(progress::Step::CheckingUpdates, strategy_words(&offer));
     let plan = Plan {

@@ -22,6 +22,7 @@ pub use words::{tell, untold};
 
 use super::installation::Installation;
 use super::pointers;
+use super::running::RUNS;
 use crate::backup::BackupManager;
 use crate::durable;
 use crate::fault::{Code, Fault, Result};
@@ -154,4 +155,9 @@ fn fact(store: &Store, key: &str) -> Result<Option<String>> {
 fn current(layout: &Layout) -> Option<crate::release::Version> {
     // A pointer that leads nowhere is the doctor's to tell; here it only orders guesses.
     pointers::read(layout, Pointer::Current).ok().flatten()
+}
+
+/// The version `previous` names, in the same way.
+fn previous(layout: &Layout) -> Option<crate::release::Version> {
+    pointers::read(layout, Pointer::Previous).ok().flatten()
 }

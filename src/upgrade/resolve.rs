@@ -6,10 +6,9 @@ use super::api::{Quarantined, UpgradeOptions};
 use super::installation::Installation;
 use super::releases;
 use super::step::Package as PackageStep;
-use super::{pointers, quarantine};
+use super::{quarantine, running};
 use crate::docker::Engine;
 use crate::fault::{Code, Fault, IoContext, Result};
-use crate::layout::Pointer;
 use crate::progress::Progress;
 use crate::release::bundle::Bundle;
 use crate::release::manifest::{MAX_BYTES, Package, PackageHash};
@@ -52,7 +51,7 @@ pub async fn offer(
     options: &UpgradeOptions,
     progress: &Progress,
 ) -> Result<Offer> {
-    let installed = pointers::read(&installation.layout, Pointer::Current)?;
+    let installed = running::installed(installation)?;
     let found = match &options.bundle {
         Some(path) => from_file(path, options.target.as_ref(), engine).await?,
         None => from_source(installation, engine, options, installed.as_ref(), progress).await?,

@@ -11,7 +11,7 @@ use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::step::Step;
-use super::{pointers, rebuild, releases, ways};
+use super::{pointers, rebuild, releases, repair, running, ways};
 use crate::backup::{BackupManager, Record, Status};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -25,7 +25,8 @@ pub async fn rollback(
     options: &RollbackOptions,
     progress: &Progress,
 ) -> Outcome {
-    let outcome = match try_rollback(installation, options, progress).await {
+    let mut told = Vec::new();
+    let mut outcome = match try_rollback(installation, options, progress, &mut told).await {
         Ok(outcome) => outcome,
         Err(fault) => {
             progress.failed(progress::Step::Failed, &fault);
@@ -33,6 +34,7 @@ pub async fn rollback(
             ending::not_begun(&fault, from.map(|version| version.to_string()), None, progress)
         }
     };
+    outcome.warnings.splice(0..0, told);
     rebuild::tell(installation, outcome, progress)
 }
 
@@ -40,6 +42,7 @@ async fn try_rollback(
     installation: &Installation,
     options: &RollbackOptions,
     progress: &Progress,
+    told: &mut Vec<String>,
 ) -> Result<Outcome> {
     let _lock = installation.lock("rollback")?;
     let tools = Tools::find().await?;
@@ -47,12 +50,16 @@ async fn try_rollback(
     match &finished {
         Some(ended) if named_way_out(ended, &options.to) => change::supersede(installation, progress)?,
         Some(ended) if answers(ended, &options.to) => return Ok(ended.outcome.clone()),
-        _ => {}
+        _ => told.extend(repair::put_back(installation, progress)?),
     }
     let Some(way) = Way::find(installation, options)? else {
         let here = target(installation, &options.to)?.to_string();
         if let Some(ended) = finished {
             return Ok(ended.outcome);
+        }
+        // Some of its services may be where a change had brought them whose journal is lost.
+        if let Some(why) = repair::wanted(installation)? {
+            return Ok(repair::repair(installation, &tools, why, progress).await?.outcome);
         }
         progress.finished(progress::Step::Completed, Say::UpToDate { version: here.clone() });
         return Ok(Outcome { from: Some(here.clone()), to: Some(here), ..ending::nothing() });
@@ -76,9 +83,7 @@ impl Way {
     /// None where one is there already; an error where the way cannot be gone.
     fn find(installation: &Installation, options: &RollbackOptions) -> Result<Option<Self>> {
         let layout = &installation.layout;
-        let from = pointers::read(layout, Pointer::Current)?.ok_or_else(|| {
-            Fault::new(Code::NotInitialised, layout.root().display(), "there is no 'current'")
-        })?;
+        let from = running::base(installation)?;
         let to = target(installation, &options.to)?;
         if to == from {
             return Ok(None);

@@ -199,3 +199,31 @@ fn a_change_under_way_ends_wholly_on_one_side() {
         is_on(&tiny, "1.0.0");
     }
 }
+
+/// The version that was coming is no good: what ran before is what is gone back to, though nothing recorded it.
+#[test]
+fn a_bad_version_that_was_coming_is_left_for_what_ran() {
+    let tiny = installed();
+    let sick = compose("1.2.0").replace(
+        "volumes: ['rows:/rows']\n",
+        "volumes: ['rows:/rows']\n    healthcheck: {test: [CMD, sh, -c, exit 1], interval: 200ms, retries: 2}\n",
+    );
+    tiny.image("app", "1.2.0");
+    tiny.publish(&Release { version: "1.2.0", compose: sick, release_toml: RELEASE, files: &[] });
+    tiny.forget_built();
+    let before = tiny.containers();
+    tiny.killed("applied:flip_current", &["upgrade", "--yes"]);
+    fs::remove_file(tiny.root.join("state.db")).unwrap();
+    remove_journal(&tiny.root);
+    let result = tiny.client(&["upgrade", "--yes"]).expect(20).json();
+    assert_eq!(
+        (&result["from"], &result["rolled_back_to"]),
+        (&"1.0.0".into(), &"1.0.0".into()),
+        "{result:#}"
+    );
+    is_on(&tiny, "1.0.0");
+    let ids = |all: &std::collections::BTreeMap<String, crate::support::tiny::Container>| {
+        all.iter().map(|(name, one)| (name.clone(), one.id.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&tiny.containers()), ids(&before));
+}

@@ -1,32 +1,49 @@
 //! What only the engine knows: which release the containers of the project were started from.
 
+mod evidence;
+
 use rusqlite::params;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::releases::unpacked_at;
-use super::{REBUILT, current, fact, recover_backups_locked};
+use super::{REBUILT, current, fact, previous, recover_backups_locked};
 use crate::docker::{Container, Engine, State};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Layout;
 use crate::release::{ReleaseInfo, Version};
+use crate::state::meta;
 use crate::upgrade::installation::Installation;
 use crate::upgrade::releases;
+use crate::upgrade::running::RUNS;
 
 /// The second half of rebuilding, with the lock held: containers and backups get their records, and what a backup
-/// that was cut off had frozen goes on. Returns whether the state was rebuilt and nothing was made of it yet; then a
-/// change may have been under way whose journal is lost. May be repeated; [`REBUILT`] is the caller's to remove.
-pub async fn rebuild_from_engine(installation: &Installation, engine: &Engine) -> Result<bool> {
+/// that was cut off had frozen goes on. The engine is asked once; what it showed to run is kept under [`RUNS`] until the
+/// stack was made whole.
+pub async fn rebuild_from_engine(installation: &Installation, engine: &Engine) -> Result<()> {
     if fact(&installation.store, REBUILT)?.is_none() {
-        return Ok(false);
+        return Ok(());
     }
+    if fact(&installation.store, RUNS)?.is_none() {
+        ask(installation, engine).await?;
+    }
+    recover(installation).await
+}
+
+async fn ask(installation: &Installation, engine: &Engine) -> Result<()> {
     let candidates = candidates(&installation.layout)?;
-    for container in engine.containers(&installation.settings.project).await? {
+    let mut containers = engine.containers(&installation.settings.project).await?;
+    // What a change had made beside what ran, and not started: nobody will take it up any more.
+    for id in never_taken_up(&containers) {
+        engine.remove(&id, false).await?;
+        containers.retain(|container| container.id != id);
+    }
+    for container in &containers {
         // Which of them an administrator froze is not known; frozen for ever is what nobody wants.
         if container.state == State::Paused {
             engine.unpause(&container.id).await?;
         }
-        if let Some(version) = release_of(&container, &candidates).filter(|_| !container.one_off) {
+        if let Some(version) = release_of(container, &candidates).filter(|_| !container.one_off) {
             installation.store.with(|db| {
                 db.execute(
                     "INSERT OR IGNORE INTO containers (container_id, service, release) VALUES (?1, ?2, ?3)",
@@ -36,8 +53,18 @@ pub async fn rebuild_from_engine(installation: &Installation, engine: &Engine) -
             })?;
         }
     }
-    recover(installation).await?;
-    Ok(true)
+    let named = [current(&installation.layout), previous(&installation.layout)];
+    let runs = evidence::runs(&containers, &candidates, named[0].as_ref(), named[1].as_ref());
+    let text = runs.map(|version| version.to_string()).unwrap_or_default();
+    installation.store.with(|db| meta::set(db, RUNS, &text))
+}
+
+fn never_taken_up(containers: &[Container]) -> Vec<String> {
+    let ran =
+        |service: &str| containers.iter().any(|one| one.service == service && one.state != State::Created);
+    let new =
+        containers.iter().filter(|one| one.state == State::Created && !one.one_off && ran(&one.service));
+    new.map(|one| one.id.clone()).collect()
 }
 
 async fn recover(installation: &Installation) -> Result<()> {
@@ -52,6 +79,13 @@ struct Candidate {
     version: Version,
     info: ReleaseInfo,
     unpacked: OffsetDateTime,
+}
+
+impl Candidate {
+    /// Whether a container has an image of it.
+    fn fits(&self, container: &Container) -> bool {
+        self.info.images.iter().any(|image| Engine::is_image(image, &container.image_id))
+    }
 }
 
 /// The releases here, the likeliest first: `current`, then the newest.
@@ -72,11 +106,8 @@ fn candidates(layout: &Layout) -> Result<Vec<Candidate>> {
 /// The release whose files a container holds: one with its image that was here already when it was started. Where all
 /// of them came later (an adopted stack was running before), the oldest.
 fn release_of<'c>(container: &Container, candidates: &'c [Candidate]) -> Option<&'c Version> {
-    let fits = |candidate: &&Candidate| {
-        candidate.info.images.iter().any(|image| Engine::is_image(image, &container.image_id))
-    };
     let began = began(container);
-    let fitting: Vec<&Candidate> = candidates.iter().filter(fits).collect();
+    let fitting: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.fits(container)).collect();
     let before = fitting.iter().find(|candidate| began.is_some_and(|began| candidate.unpacked <= began));
     let oldest = fitting.iter().min_by_key(|candidate| &candidate.version);
     before.or(oldest).map(|candidate| &candidate.version)
@@ -84,15 +115,19 @@ fn release_of<'c>(container: &Container, candidates: &'c [Candidate]) -> Option<
 
 /// When a container's mounts were made: at its last start, or not before its creation.
 fn began(container: &Container) -> Option<OffsetDateTime> {
-    let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok().filter(|time| time.year() > 1);
-    read(&container.started_at).or_else(|| read(&container.created_at))
+    instant(&container.started_at).or_else(|| instant(&container.created_at))
+}
+
+/// The engine writes the year 1 for what never was.
+fn instant(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|time| time.year() > 1)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn candidate(version: &str, image: char, unpacked: &str) -> Candidate {
+    pub fn candidate(version: &str, image: char, unpacked: &str) -> Candidate {
         let digest = |c: char| format!("sha256:{}", c.to_string().repeat(64));
         let json = serde_json::json!({"schema": 1, "name": "x", "version": version, "arch": "any",
             "compose": ["compose.yaml"], "persist": [], "config": [], "files": [],

@@ -32,7 +32,10 @@ fn a_state_that_takes_nothing_more_does_not_keep_the_stack_from_coming_back() {
     let outcome: serde_json::Value = serde_json::from_str(&last).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(20), "{outcome:#}");
     assert_eq!(outcome["rolled_back_to"], "1.0.0", "{outcome:#}");
-    assert!(outcome["warnings"].to_string().contains("upgrades"), "what was not written is told: {outcome:#}");
+    assert!(
+        outcome["warnings"].to_string().contains("upgrades"),
+        "what was not written is told: {outcome:#}"
+    );
     let after = device.container("app");
     assert_eq!((after.id, after.running), (before.id, true));
     assert_eq!(device.version("current"), "1.0.0");
