@@ -121,6 +121,12 @@ pub fn is_rebuilt(installation: &Installation) -> Result<bool> {
     Ok(fact(&installation.store, REBUILT)?.is_some())
 }
 
+/// The stack was made whole again.
+pub fn made_whole(db: &rusqlite::Connection) -> rusqlite::Result<()> {
+    meta::forget(db, REBUILT)?;
+    meta::forget(db, RUNS)
+}
+
 /// Gives the archives in `backups/` their records back, once after the state was rebuilt. It reads all of them, so it
 /// waits until somebody asks for backups; where another process is at work, it waits longer.
 pub fn recover_backups(installation: &Installation) -> Result<()> {

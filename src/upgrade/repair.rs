@@ -10,7 +10,7 @@ use super::installation::Installation;
 use super::plan::{Kind, Plan};
 use super::pointers;
 use super::quarantine;
-use super::rebuild::{REBUILT, is_rebuilt};
+use super::rebuild::is_rebuilt;
 use super::rollback::{back_to, bundle_of};
 use super::running::{self, Place};
 use super::ways;
@@ -20,7 +20,6 @@ use crate::messages::Say;
 use crate::progress::{self, Progress};
 use crate::release::Version;
 use crate::release::strategy::Reason;
-use crate::state::meta;
 
 /// Why what runs may not be what `current` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,9 +118,6 @@ pub async fn repair(
         ..Plan::new(Kind::Upgrade, Some(runs.clone()), version.clone())
     };
     let mut ended = change::begin(installation, tools, plan, None, progress).await;
-    if ended.outcome.ok {
-        installation.store.with(|db| meta::forget(db, REBUILT))?;
-    }
     let back = pointers::read(layout, Pointer::Current)?.as_ref() == Some(&runs);
     if version != runs && !ended.outcome.ok && back {
         let say = Say::PointerPutBack { named: version.to_string(), version: runs.to_string() };

@@ -227,3 +227,19 @@ fn a_bad_version_that_was_coming_is_left_for_what_ran() {
     };
     assert_eq!(ids(&tiny.containers()), ids(&before));
 }
+
+/// An upgrade that ends well compares every service; then nothing is left to be compared, or unpaused.
+#[test]
+fn a_good_upgrade_ends_the_time_after_a_loss() {
+    let tiny = installed();
+    fs::write(tiny.root.join("state.db"), "").unwrap();
+    remove_journal(&tiny.root);
+    tiny.client(&["upgrade", "--yes"]).expect(0);
+    is_on(&tiny, "1.1.0");
+    let doctor = tiny.client(&["doctor"]).stdout;
+    assert!(!doctor.contains("was rebuilt"), "{doctor}");
+    let name = format!("{}-same-1", tiny.project);
+    docker(&["pause", &name]);
+    tiny.client(&["upgrade", "--yes"]).expect(0);
+    assert_eq!(tiny.containers()[&name].state, "paused", "an administrator's pause is his own");
+}

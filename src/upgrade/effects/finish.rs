@@ -16,7 +16,7 @@ use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::plan::{Action, Kind, PreviousAfter};
 use crate::upgrade::soak::{self, Probation};
 use crate::upgrade::world::World;
-use crate::upgrade::{journal, origin, pointers, quarantine, releases, ways};
+use crate::upgrade::{journal, origin, pointers, quarantine, rebuild, releases, ways};
 
 /// Points `current` at the new release.
 pub fn flip(world: &mut World<'_>) -> Result<()> {
@@ -104,6 +104,8 @@ fn record(world: &World<'_>, probation: Option<&Probation>) -> Result<()> {
                     origin::record(db, id, &service.name, &version)?;
                 }
             }
+            // Every service was compared: nothing is left of a state that was rebuilt.
+            rebuild::made_whole(db)?;
             db.execute("UPDATE upgrades SET committed = 1 WHERE id = ?1", [&world.id]).map(drop)
         };
         write().map_err(|error| crate::state::fault(path, error))
