@@ -34,6 +34,7 @@ mod resolve;
 mod rollback;
 pub mod runner;
 mod running;
+mod shipped;
 mod soak;
 pub mod step;
 mod ways;

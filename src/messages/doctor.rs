@@ -15,6 +15,11 @@ pub enum Look {
     Pointer { name: &'static str, version: String },
     NoPointer { name: &'static str },
     Edited { name: &'static str, version: String, paths: String, diff: String },
+    PointerGone { version: String },
+    PointerAstray { target: String, version: String },
+    PointerElsewhere { named: String, version: String },
+    Uncompiled,
+    ShippedAgain { files: String, kept: String },
     NothingUnfinished,
     Unfinished { id: String, state: &'static str },
     Reserve,
@@ -50,6 +55,26 @@ impl Look {
             Edited { name, version, paths, diff } => {
                 format!("files of {name} ({version}) were edited: {paths}\n{diff}")
             }
+            PointerGone { version } if zh => format!("没有 current；正在运行的是 {version}"),
+            PointerGone { version } => format!("there is no current, and {version} runs"),
+            PointerAstray { target, version } if zh => {
+                format!("current 指向 {target}；正在运行的是 {version}")
+            }
+            PointerAstray { target, version } => {
+                format!("current points to {target}, which is no release here, and {version} runs")
+            }
+            PointerElsewhere { named, version } if zh => {
+                format!("current 指向 {named}；正在运行的是 {version}")
+            }
+            PointerElsewhere { named, version } => format!("current points to {named}, and {version} runs"),
+            Uncompiled if zh => "current 中的 Compose 文件无法解析".into(),
+            Uncompiled => "the Compose files in current cannot be compiled".into(),
+            ShippedAgain { files, kept } if zh => {
+                format!("current 中的 {files} 已恢复为发布时的内容；修改过的文件保留在 {kept}")
+            }
+            ShippedAgain { files, kept } => {
+                format!("{files} in current is as it was shipped again; the edited one is kept in {kept}")
+            }
             NothingUnfinished if zh => "没有未完成的变更".into(),
             NothingUnfinished => "no change is unfinished".into(),
             Unfinished { id, state } if zh => format!("变更 {id} 未完成（{state}）"),
@@ -79,6 +104,18 @@ impl Look {
             NoPointer { .. } => {
                 ["Run 'client init' if nothing is installed here.", "如尚未安装，请运行 'client init'。"]
             }
+            PointerGone { .. } | PointerAstray { .. } => [
+                "Run 'client doctor --fix', which points it at what runs.",
+                "请运行 'client doctor --fix'，使其指向正在运行的版本。",
+            ],
+            PointerElsewhere { .. } => [
+                "Run 'client upgrade' to bring that up, or 'client rollback --to' with the version that runs to undo it.",
+                "请运行 'client upgrade' 启用该版本；或运行 'client rollback --to' 加正在运行的版本以撤销。",
+            ],
+            Uncompiled => [
+                "Mend the file, or run 'client doctor --fix': it keeps it aside and puts the shipped form back.",
+                "请修正该文件；或运行 'client doctor --fix'：另存后恢复发布时的内容。",
+            ],
             Edited { .. } => [
                 "Keep them as they are: the next upgrade sets them aside. Or run 'client upgrade --force-full'.",
                 "可保持不变，下次升级会另存；或运行 'client upgrade --force-full'。",

@@ -7,6 +7,7 @@ use super::compare::{Present, Wanted, compare};
 use super::effects::{data, restore};
 use super::fingerprint::fingerprint;
 use super::plan::{Action, ChangePlan, Kind, ServicePlan};
+use super::shipped::Reader;
 use super::step::{Step, TagMove};
 use super::world::World;
 use super::{origin, pointers, releases};
@@ -15,8 +16,8 @@ use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress;
-use crate::release::{ReleaseInfo, Version};
 use crate::release::oci::ImageName;
+use crate::release::{ReleaseInfo, Version};
 
 /// The compiled Compose model of the new release, among the work files.
 pub const NEW_MODEL: &str = "new.json";
@@ -24,9 +25,10 @@ pub const NEW_MODEL: &str = "new.json";
 pub const OLD_MODEL: &str = "old.json";
 
 /// Plans the half of the change that touches the stack. `restore` names the backup whose data comes back.
-pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangePlan> {
+pub async fn analyse(world: &mut World<'_>, restore: Option<&str>) -> Result<ChangePlan> {
     let target = world.target()?;
-    let Compiled { model: new, dormant } = compile(world, &world.target_folder(), &target).await?;
+    let Compiled { model: new, dormant, said } = compile(world, &world.target_folder(), &target).await?;
+    said.map_or(Ok(()), |say| world.warn(progress::Step::CheckingUpdates, say))?;
     let new_path = world.work_file(NEW_MODEL)?;
     new.to_file(&new_path)?;
     let old = match compile_current(world).await {
@@ -72,12 +74,14 @@ pub async fn analyse(world: &World<'_>, restore: Option<&str>) -> Result<ChangeP
 }
 
 /// Compiles the release that runs into [`OLD_MODEL`].
-pub async fn compile_current(world: &World<'_>) -> Result<Option<Model>> {
+pub async fn compile_current(world: &mut World<'_>) -> Result<Option<Model>> {
     let Some(version) = before(world)? else {
         return Ok(None);
     };
     let folder = world.layout().release(&version.to_string());
-    let model = compile(world, &folder, &releases::require(world.layout(), &version)?).await?.model;
+    let info = releases::require(world.layout(), &version)?;
+    let Compiled { model, said, .. } = compile(world, &folder, &info).await?;
+    said.map_or(Ok(()), |say| world.warn(progress::Step::CheckingUpdates, say))?;
     model.to_file(&world.work_file(OLD_MODEL)?)?;
     Ok(Some(model))
 }
@@ -96,12 +100,15 @@ struct Compiled {
     model: Model,
     /// Services of inactive profiles that have containers, none of which runs.
     dormant: BTreeSet<String>,
+    /// That it is not read as it stands there.
+    said: Option<Say>,
 }
 
 /// Compiles the Compose files of a release.
 async fn compile(world: &World<'_>, folder: &Path, info: &ReleaseInfo) -> Result<Compiled> {
     let (project, current) = (world.project(), world.layout().current());
-    let compiled = world.compose.compile(project, folder, &info.compose, &current).await?;
+    let mut reader = Reader::new(world.compose, project, folder, info, &current);
+    let (compiled, said) = reader.compile().await?;
     for text in compiled.warnings {
         world.progress.note(progress::Step::CheckingUpdates, Say::Warning { text });
     }
@@ -110,16 +117,16 @@ async fn compile(world: &World<'_>, folder: &Path, info: &ReleaseInfo) -> Result
     let others: Vec<&Container> =
         containers.iter().filter(|one| !one.one_off && active.service(&one.service).is_none()).collect();
     if others.is_empty() {
-        return Ok(Compiled { model: active, dormant: BTreeSet::new() });
+        return Ok(Compiled { model: active, dormant: BTreeSet::new(), said });
     }
-    let every = world.compose.compile_every(project, folder, &info.compose, &current).await?.model;
+    let every = reader.compile_every().await?.model;
     let known = others.iter().filter(|one| every.service(&one.service).is_some());
     let (running, idle): (Vec<_>, Vec<_>) = known.partition(|one| one.is_running());
     let name = |one: &&Container| one.service.clone();
     let running: BTreeSet<String> = running.into_iter().map(name).collect();
     let model = active.with_services_of(&every, &running);
     let dormant = idle.into_iter().map(name).filter(|name| model.service(name).is_none()).collect();
-    Ok(Compiled { model, dormant })
+    Ok(Compiled { model, dormant, said })
 }
 
 /// Compose's hash of every service. That of a service which shares a namespace with another's container is made

@@ -33,7 +33,7 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     let progress = progress.for_upgrade(&id);
     let mut world =
         World::new(installation, &tools.engine, &tools.compose, progress, &id, plan, Facts::default());
-    analyse::compile_current(&world).await?;
+    analyse::compile_current(&mut world).await?;
     let made = backup::make_backup(&mut world, BackupKind::Manual, Some((version, None))).await;
     let archived = backup::archived(&mut world).await;
     let work = installation.layout.work(&id);

@@ -1,5 +1,7 @@
 //! `client doctor`: looks at everything an upgrade depends on and says how to mend it.
 
+mod current;
+
 use std::path::Path;
 
 use super::api::Finding;
@@ -56,6 +58,7 @@ pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding>
     report.state(&installation, lock.is_some());
     report.clock();
     report.source(&installation, progress).await;
+    report.current(&installation, tools.as_ref().ok(), lock.is_some(), progress).await;
     if let Ok(tools) = &tools {
         report.ways(&installation, tools, lock.is_some(), progress).await;
     }
@@ -130,7 +133,7 @@ impl Report {
     }
 
     fn pointers(&mut self, installation: &Installation) {
-        for pointer in Pointer::ALL {
+        for pointer in Pointer::ALL.into_iter().filter(|one| !Self::is_told(installation, *one)) {
             match release_at(installation, pointer) {
                 Ok(None) if pointer == Pointer::Previous => {}
                 Ok(None) => self.worry("pointers", Look::NoPointer { name: pointer.name() }),

@@ -8,23 +8,51 @@ use super::change::Tools;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::Plan;
+use super::running::{self, Place};
+use super::shipped::Reader;
 use super::{origin, pointers, quarantine, releases, soak};
 use crate::docker::{Container, Service};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
+use crate::messages::{Lang, Say};
 use crate::progress::Outcome;
 use crate::release::{ReleaseInfo, Version};
 
-/// Where the installation stands.
-pub async fn status(installation: &Installation) -> Result<Status> {
+/// Where the installation stands. What cannot be read is a warning: pointers and state are always told.
+pub async fn status(installation: &Installation, lang: Lang) -> Result<Status> {
     let layout = &installation.layout;
-    let pointer = |pointer| pointers::read(layout, pointer);
-    let current = pointer(Pointer::Current)?;
     let unfinished = Journal::new(installation.store.clone()).unfinished()?;
-    let text = |version: Option<Version>| version.map(|version| version.to_string());
-    let services = match &current {
-        Some(version) => services(installation, version).await?,
-        None => Vec::new(),
+    let mut warnings: Vec<String> =
+        running::astray(installation)?.into_iter().map(|say| say.text(lang)).collect();
+    let mut pointer = |pointer| match pointers::read(layout, pointer) {
+        Ok(version) => version.map(|version| version.to_string()),
+        Err(fault) => {
+            warnings.push(fault.message(lang));
+            None
+        }
+    };
+    let [previous, factory] = [Pointer::Previous, Pointer::Factory].map(&mut pointer);
+    let services = match running::installed(installation) {
+        Ok(Some(version)) => match services(installation, &version).await {
+            Ok((services, said)) => {
+                warnings.extend(said.map(|say| say.text(lang)));
+                services
+            }
+            Err(fault) if is_about_files(fault.code()) => {
+                warnings.push(fault.message(lang));
+                Vec::new()
+            }
+            Err(fault) => return Err(fault),
+        },
+        Ok(None) => Vec::new(),
+        Err(fault) => {
+            warnings.push(fault.message(lang));
+            Vec::new()
+        }
+    };
+    let current = match running::place(layout) {
+        Ok(Place::Release(version)) => Some(version.to_string()),
+        _ => None,
     };
     let quarantine = quarantine::list(installation)?;
     let last = history(installation)?.into_iter().rev().find_map(|entry| entry.outcome);
@@ -35,15 +63,21 @@ pub async fn status(installation: &Installation) -> Result<Status> {
             Some(probation) if probation.left().is_some() => "soaking".into(),
             _ => state(unfinished.as_ref()).into(),
         },
-        current: text(current),
-        previous: text(pointer(Pointer::Previous)?),
-        factory: text(pointer(Pointer::Factory)?),
+        current,
+        previous,
+        factory,
         quarantined: quarantine.iter().map(|entry| entry.version.clone()).collect(),
         quarantine,
         services,
         last_upgrade: last,
-        warnings: Vec::new(),
+        warnings,
     })
+}
+
+/// Whether a failure is about what stands in a release folder; one of the engine or of Compose itself is not.
+fn is_about_files(code: Code) -> bool {
+    use Code::{ComposeInvalid, ReleaseDamaged, ReleaseUnknown, VariableUnset};
+    matches!(code, ComposeInvalid | VariableUnset | ReleaseUnknown | ReleaseDamaged)
 }
 
 fn state(unfinished: Option<&Change>) -> &'static str {
@@ -57,13 +91,18 @@ fn state(unfinished: Option<&Change>) -> &'static str {
     }
 }
 
-async fn services(installation: &Installation, version: &Version) -> Result<Vec<ServiceStatus>> {
+async fn services(
+    installation: &Installation,
+    version: &Version,
+) -> Result<(Vec<ServiceStatus>, Option<Say>)> {
     let tools = Tools::find().await?;
     let layout = &installation.layout;
     let project = &installation.settings.project;
     let info = releases::require(layout, version)?;
     let folder = layout.release(&version.to_string());
-    let model = tools.compose.compile(project, &folder, &info.compose, &layout.current()).await?.model;
+    let current = layout.current();
+    let (compiled, said) = Reader::new(&tools.compose, project, &folder, &info, &current).compile().await?;
+    let model = compiled.model;
     let containers = tools.engine.containers(project).await?;
     let started_from = installation.store.with(origin::all)?;
     let mut found = Vec::new();
@@ -87,7 +126,7 @@ async fn services(installation: &Installation, version: &Version) -> Result<Vec<
             });
         }
     }
-    Ok(found)
+    Ok((found, said))
 }
 
 /// A folder that was moved aside for a reinstall is `.<version>.old-<change>`.

@@ -89,7 +89,7 @@ async fn in_folder(
     let mut world =
         World::new(installation, &tools.engine, &tools.compose, progress.clone(), id, plan, Facts::default());
     world.staged = Some(staged);
-    analyse::analyse(&world, None).await
+    analyse::analyse(&mut world, None).await
 }
 
 /// Unpacking off the async runtime.

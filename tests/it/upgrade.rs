@@ -18,4 +18,5 @@ mod services;
 mod single;
 mod soak;
 mod sources;
+mod unreadable;
 mod unwritten;

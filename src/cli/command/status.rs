@@ -10,8 +10,8 @@ use super::Answer;
 /// Versions and services.
 pub async fn run(context: &Context) -> Result<Answer> {
     let installation = context.installation()?;
-    let mut status = backend::status(&installation).await?;
+    let mut status = backend::status(&installation, context.talk.lang).await?;
     let untold = rebuild::untold(&installation)?;
-    status.warnings = untold.iter().map(|say| say.text(context.talk.lang)).collect();
+    status.warnings.extend(untold.iter().map(|say| say.text(context.talk.lang)));
     Answer::report(&status, view::status::render(&status, context.out))
 }

@@ -112,10 +112,10 @@ async fn in_folder(
 ) -> Result<ChangePlan> {
     let id = format!("preview-{}", change::new_id());
     let (engine, compose) = (&tools.engine, &tools.compose);
-    let world =
+    let mut world =
         World::new(installation, engine, compose, progress.clone(), &id, way.plan(), Facts::default());
     let restore = way.restore.as_ref().map(|record| record.id.as_str());
-    let planned = analyse::analyse(&world, restore).await;
+    let planned = analyse::analyse(&mut world, restore).await;
     let work = installation.layout.work(&id);
     match std::fs::remove_dir_all(&work) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(&work)?,

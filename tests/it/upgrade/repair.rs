@@ -141,3 +141,32 @@ fn a_command_that_names_another_way_goes_from_what_runs() {
     warned(&newest, &["'current' was pointed to 1.0.0", "it points to 1.1.0 again"]);
     assert_eq!((device.version("current"), device.container("app")), ("1.1.0".into(), app), "{newest:#?}");
 }
+
+#[test]
+fn a_pointer_that_leads_nowhere_is_mended() {
+    let (_stack, device) = went_back();
+    let app = device.container("app");
+    for target in ["/etc", "releases/0.9.0", "releases"] {
+        point_to(&device, target);
+        let ended = device.upgrade(&["--target", "1.0.0"]);
+        assert_eq!(ended.code, 0, "{target}: {ended:#?}");
+        warned(&ended, &[target, "it points to 1.0.0 again"]);
+        assert_eq!(device.version("current"), "1.0.0", "{target}");
+    }
+    point_to(&device, "/etc");
+    let status = device.status();
+    assert_eq!((&status["current"], &status["previous"]), (&serde_json::Value::Null, &"1.1.0".into()));
+    assert!(status["warnings"].to_string().contains("doctor --fix"), "{status:#}");
+    assert_eq!(status["services"][0]["state"], "running", "{status:#}");
+    let doctor = device.ask(&["doctor"]).1.to_string();
+    assert!(doctor.contains("current points to /etc") && doctor.contains("doctor --fix"), "{doctor}");
+    device.ask(&["doctor", "--fix"]);
+    assert_eq!(device.version("current"), "1.0.0");
+
+    std::fs::remove_file(device.path("current")).unwrap();
+    assert!(device.status()["warnings"].to_string().contains("doctor --fix"));
+    let gone = device.rollback(&["--to", "1.0.0"]);
+    assert_eq!((gone.code, device.version("current")), (0, "1.0.0".into()), "{gone:#?}");
+    warned(&gone, &["'current' was gone"]);
+    assert_eq!(device.container("app"), app);
+}
