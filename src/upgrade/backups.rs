@@ -146,8 +146,7 @@ pub async fn backup_restore(
     })
     .await?;
     let told = repair::put_back(installation, progress)?;
-    let plan =
-        Plan { only: parts(&record, &options.only)?, ..restore_plan(&running::base(installation)?) };
+    let plan = Plan { only: parts(&record, &options.only)?, ..restore_plan(&running::base(installation)?) };
     let mut outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
     outcome.warnings.splice(0..0, told);
     Ok(rebuild::tell(installation, outcome, progress))

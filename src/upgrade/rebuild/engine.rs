@@ -127,7 +127,7 @@ fn instant(text: &str) -> Option<OffsetDateTime> {
 pub(super) mod tests {
     use super::*;
 
-    pub fn candidate(version: &str, image: char, unpacked: &str) -> Candidate {
+    pub(super) fn candidate(version: &str, image: char, unpacked: &str) -> Candidate {
         let digest = |c: char| format!("sha256:{}", c.to_string().repeat(64));
         let json = serde_json::json!({"schema": 1, "name": "x", "version": version, "arch": "any",
             "compose": ["compose.yaml"], "persist": [], "config": [], "files": [],
