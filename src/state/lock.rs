@@ -1,7 +1,8 @@
 //! One writer at a time: `state.lock`, an advisory file lock that names its holder.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -11,12 +12,13 @@ use crate::fault::{Code, Fault, IoContext, Result};
 #[derive(Debug)]
 #[must_use = "the installation is locked only as long as this value lives"]
 pub struct StateLock {
-    file: Option<File>,
+    /// What is locked: the file that names the holder, and perhaps its folder.
+    files: Vec<File>,
     path: PathBuf,
 }
 
 /// Locks that outlive their holders, once [`StateLock::outlive_holders`] was called.
-static KEPT: Mutex<Option<Vec<(PathBuf, File)>>> = Mutex::new(None);
+static KEPT: Mutex<Option<Vec<(PathBuf, Vec<File>)>>> = Mutex::new(None);
 
 impl StateLock {
     /// From now on a lock that is given back stays with this process until it ends, or until it takes the lock again.
@@ -29,46 +31,94 @@ impl StateLock {
 
     /// Takes the lock at `path` or says who holds it. `what` is what the holder is doing.
     pub fn acquire(path: &Path, what: &str) -> Result<Self> {
-        if let Some(file) = take_kept(path) {
-            return Self::named(file, path, what);
+        match take_kept(path) {
+            Some(files) => Self::named(files, path, what),
+            None => Self::named(vec![lock_file(path)?], path, what),
         }
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).at(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).at(path)?;
-                let root = path.parent().unwrap_or(path);
-                return Err(Fault::new(Code::Locked, root.display(), holder.trim()));
-            }
-            Err(TryLockError::Error(error)) => return Err(Fault::io(path, error)),
+    }
+
+    /// As [`StateLock::acquire`], and locks the folder the file is in: somebody who removes the file lets nobody else
+    /// in. For one lock in a folder.
+    pub fn acquire_with_folder(path: &Path, what: &str) -> Result<Self> {
+        if let Some(files) = take_kept(path) {
+            return Self::named(files, path, what);
         }
-        Self::named(file, path, what)
+        let folder = lock_folder(path)?;
+        let mut files = vec![lock_file(path)?];
+        files.extend(folder);
+        Self::named(files, path, what)
     }
 
     /// Says who holds it.
-    fn named(mut file: File, path: &Path, what: &str) -> Result<Self> {
+    fn named(files: Vec<File>, path: &Path, what: &str) -> Result<Self> {
+        let mut file = &files[0];
         file.set_len(0).at(path)?;
         file.seek(SeekFrom::Start(0)).at(path)?;
         writeln!(file, "pid {} ({what})", std::process::id()).at(path)?;
-        Ok(Self { file: Some(file), path: path.to_owned() })
+        Ok(Self { files, path: path.to_owned() })
     }
 }
 
 impl Drop for StateLock {
     fn drop(&mut self) {
-        if let (Some(kept), Some(file)) = (kept().as_mut(), self.file.take()) {
-            kept.push((std::mem::take(&mut self.path), file));
+        if let Some(kept) = kept().as_mut() {
+            kept.push((std::mem::take(&mut self.path), std::mem::take(&mut self.files)));
         }
     }
 }
 
-fn kept() -> std::sync::MutexGuard<'static, Option<Vec<(PathBuf, File)>>> {
+/// The file at `path`, locked. One that was removed between the opening and the locking keeps nobody out.
+fn lock_file(path: &Path) -> Result<File> {
+    loop {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).at(path)?;
+        match file.try_lock() {
+            Ok(()) if is_at(&file, path)? => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(held(path)),
+            Err(TryLockError::Error(error)) => return Err(Fault::io(path, error)),
+        }
+    }
+}
+
+/// The folder of `path`, locked; none where the file system cannot lock folders (some network file systems): there
+/// the file alone has to do.
+fn lock_folder(path: &Path) -> Result<Option<File>> {
+    let Some(folder) = path.parent() else { return Ok(None) };
+    let opened = File::open(folder).at(folder)?;
+    match opened.try_lock() {
+        Ok(()) => Ok(Some(opened)),
+        Err(TryLockError::WouldBlock) => Err(held(path)),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let opened = file.metadata().at(path)?;
+    match std::fs::metadata(path) {
+        Ok(present) => Ok((opened.dev(), opened.ino()) == (present.dev(), present.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Fault::io(path, error)),
+    }
+}
+
+/// The refusal, with the holder as the file names it.
+fn held(path: &Path) -> Fault {
+    let root = path.parent().unwrap_or(path);
+    match std::fs::read_to_string(path) {
+        Ok(holder) => Fault::new(Code::Locked, root.display(), holder.trim()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Fault::new(Code::Locked, root.display(), format!("{} was removed meanwhile", path.display()))
+        }
+        Err(error) => Fault::io(path, error),
+    }
+}
+
+fn kept() -> std::sync::MutexGuard<'static, Option<Vec<(PathBuf, Vec<File>)>>> {
     KEPT.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn take_kept(path: &Path) -> Option<File> {
+fn take_kept(path: &Path) -> Option<Vec<File>> {
     let mut kept = kept();
     let kept = kept.as_mut()?;
     let index = kept.iter().position(|(other, _)| other == path)?;
@@ -89,6 +139,24 @@ mod tests {
         assert!(refused.to_string().contains(&format!("pid {} (upgrade)", std::process::id())));
         drop(first);
         let _second = StateLock::acquire(&path, "rollback").unwrap();
+    }
+
+    #[test]
+    fn a_lock_whose_file_is_removed_keeps_others_out_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.lock");
+        let first = StateLock::acquire_with_folder(&path, "upgrade").unwrap();
+        let other = folder.path().join("reports.lock");
+        drop(StateLock::acquire(&other, "report").expect("another lock in the folder is another lock"));
+        std::fs::remove_file(&path).unwrap();
+        let refused = StateLock::acquire_with_folder(&path, "rollback").unwrap_err();
+        assert_eq!(refused.code(), Code::Locked);
+        assert!(!path.exists(), "whoever is refused makes nothing");
+        drop(first);
+        let second = StateLock::acquire_with_folder(&path, "rollback").unwrap();
+        // A client that knows the file only sees it, too.
+        assert_eq!(StateLock::acquire(&path, "upgrade").unwrap_err().code(), Code::Locked);
+        drop(second);
     }
 
     #[test]

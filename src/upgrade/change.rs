@@ -123,9 +123,9 @@ pub async fn finish(
         let first = first_failure(&world);
         return Ok(Some(factory::escalate(&mut world, &journal, first, level1, started).await));
     }
-    let result = match cause_to_go_back(&change, &world, &journal)? {
-        None => forward(&mut world, &journal).await,
-        Some(fault) => Err(fault),
+    let result = match cause_to_go_back(&change, &world, &journal) {
+        Ok(None) => forward(&mut world, &journal).await,
+        Ok(Some(fault)) | Err(fault) => Err(fault),
     };
     Ok(Some(settle(&mut world, &journal, result, started).await))
 }
@@ -211,7 +211,10 @@ async fn settle(world: &mut World<'_>, journal: &Journal, result: Result<()>, st
             factory::escalate(world, journal, first, fault, started).await
         }
         Ok(runner) => go_back(world, journal, runner, fault, started).await,
-        Err(broken) => end(world, journal, Ending::Stuck(broken), started),
+        Err(broken) => {
+            let stuck = stuck(world, &[broken], &fault);
+            end(world, journal, Ending::Stuck(stuck), started)
+        }
     }
 }
 

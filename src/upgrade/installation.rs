@@ -41,10 +41,10 @@ impl Installation {
     /// Takes the lock; `what` tells others what is being done.
     pub fn lock(&self, what: &str) -> Result<StateLock> {
         let (path, reserved) = (self.layout.state_lock(), reserve::beside(&self.layout.state_db()));
-        let lock = match StateLock::acquire(&path, what) {
+        let lock = match StateLock::acquire_with_folder(&path, what) {
             // Even the holder's name needs room.
             Err(full) if full.code() == Code::DiskFull && reserve::give_up(&reserved) => {
-                StateLock::acquire(&path, what)?
+                StateLock::acquire_with_folder(&path, what)?
             }
             taken => taken?,
         };

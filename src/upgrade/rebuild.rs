@@ -41,7 +41,7 @@ const WHAT: &str = "rebuilding state.db";
 pub fn open(layout: &Layout) -> Result<Store> {
     match open_present(layout) {
         Err(damaged) if damaged.code() == Code::StateDamaged => {
-            let _lock = StateLock::acquire(&layout.state_lock(), WHAT)?;
+            let _lock = StateLock::acquire_with_folder(&layout.state_lock(), WHAT)?;
             // Whoever had the lock may have done it.
             match open_present(layout) {
                 Err(damaged) if damaged.code() == Code::StateDamaged => rebuild(layout, &damaged),

@@ -50,7 +50,7 @@ impl Traces {
             return Ok(());
         }
         // Another client may have come in.
-        let Ok(_lock) = StateLock::acquire(&layout.state_lock(), "init") else { return Ok(()) };
+        let Ok(_lock) = StateLock::acquire_with_folder(&layout.state_lock(), "init") else { return Ok(()) };
         for file in &self.files {
             gone(file, fs::remove_file(file))?;
         }
