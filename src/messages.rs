@@ -69,7 +69,9 @@ pub enum Say {
     ConfigMerged { path: String },
     ConfigSetAside { path: String, kept: String },
     ToFactory { to: String, cause: String },
-    NextCommands { root: String, project: String, backup: Option<String> },
+    NextCommands { root: String, project: String, backup: Option<String>, versions: Vec<String> },
+    BroughtBack { services: String },
+    AtFactory { factory: String, before: String, cause: String },
     ContainerGone { service: String },
     Superseded { id: String },
     Repairing { version: String, cause: String },
@@ -162,17 +164,32 @@ impl Say {
                     "the version before could not be brought back ({cause}); installing the factory release {to}"
                 )
             }
-            NextCommands { root, project, backup } => {
+            NextCommands { root, project, backup, versions } => {
                 let restore = match backup {
                     Some(id) => format!(
-                        "\n  client --root {root} backup verify {id}    (the data before the upgrade)"
+                        "\n  client --root {root} backup verify {id}    # the data before the upgrade"
                     ),
                     None => String::new(),
                 };
+                let back: String = versions
+                    .iter()
+                    .map(|version| {
+                        format!("\n  client --root {root} rollback --to {version}    # goes on from here")
+                    })
+                    .collect();
                 format!(
-                    "What can run is left running. Next:\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50{restore}\n  client --root {root} upgrade    (tries again)\n  client --root {root} rollback --to VERSION    (or upgrade --target VERSION: goes on from here)"
+                    "What can run is left running. Next:\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50\n  client --root {root} backup create    # the data as it is now{restore}\n  client --root {root} upgrade    # tries again{back}"
                 )
             }
+            BroughtBack { services } => {
+                format!("the container of {services} was removed by somebody and was made again")
+            }
+            AtFactory { factory, before, cause } if factory == before => {
+                format!("{factory}, the factory release, did not come up again ({cause}) and was installed anew")
+            }
+            AtFactory { factory, before, cause } => format!(
+                "the stack is on the factory release {factory}, because {before}, the version before, did not come up again ({cause})"
+            ),
             ContainerGone { service } => {
                 format!("{service}: its container was removed by somebody while the change was prepared")
             }
@@ -291,14 +308,25 @@ impl Say {
             ConfigMerged { path } => format!("{path}：您的修改已与新版本合并"),
             ConfigSetAside { path, kept } => format!("{path}：您的修改与新版本冲突，已保存到 {kept}"),
             ToFactory { to, cause } => format!("无法恢复上一版本（{cause}），正在安装出厂版本 {to}"),
-            NextCommands { root, project, backup } => {
+            NextCommands { root, project, backup, versions } => {
                 let restore = match backup {
-                    Some(id) => format!("\n  client --root {root} backup verify {id}    （升级前的数据）"),
+                    Some(id) => format!("\n  client --root {root} backup verify {id}    # 升级前的数据"),
                     None => String::new(),
                 };
+                let back: String = versions
+                    .iter()
+                    .map(|version| format!("\n  client --root {root} rollback --to {version}    # 由此继续"))
+                    .collect();
                 format!(
-                    "能运行的服务保持运行。下一步：\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50{restore}\n  client --root {root} upgrade    （重试）\n  client --root {root} rollback --to VERSION    （或 upgrade --target VERSION：由此继续）"
+                    "能运行的服务保持运行。下一步：\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50\n  client --root {root} backup create    # 当前的数据{restore}\n  client --root {root} upgrade    # 重试{back}"
                 )
+            }
+            BroughtBack { services } => format!("{services} 的容器曾被他人删除，已重新创建"),
+            AtFactory { factory, before, cause } if factory == before => {
+                format!("出厂版本 {factory} 未能恢复运行（{cause}），已重新安装")
+            }
+            AtFactory { factory, before, cause } => {
+                format!("应用现为出厂版本 {factory}，因为上一版本 {before} 未能恢复运行（{cause}）")
             }
             ContainerGone { service } => format!("{service}：其容器在准备期间被他人删除"),
             Superseded { id } => format!("变更 {id} 无法完成，保持现状"),

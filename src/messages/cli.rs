@@ -106,6 +106,8 @@ words! {
     FailedTo { to } "the change to {to} failed; nothing was changed" "变更到 {to} 失败；未做任何更改";
     FailedBack { to, back } "the change to {to} failed; the stack is back on {back}"
         "变更到 {to} 失败；应用已回到 {back}";
+    FailedFactory { to, back } "the change to {to} failed; the stack is on the factory release {back}"
+        "变更到 {to} 失败；应用现为出厂版本 {back}";
     FailedStuck { to } "the change to {to} failed and could not be undone; a person is needed"
         "变更到 {to} 失败且无法撤销；需要人工处理";
     FailedInterrupted "interrupted; the state is safe and the next run continues"
@@ -141,6 +143,8 @@ words! {
     BackupsPruned { count } "backups deleted: {count}" "已删除备份：{count} 个";
     ReleaseBuilt { version } "release {version} is packed" "版本 {version} 已打包";
     ReleasePublished { version, source } "release {version} is in {source}" "版本 {version} 已发布到 {source}";
+    NotPublished { files } "not published, because only the release that was built last is: {files}; build each again and publish it right after"
+        "未发布（只发布最后打包的版本）：{files}；请逐个重新打包并立即发布";
     Contents "contents" "内容";
     Images "images" "镜像";
 

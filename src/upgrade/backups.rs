@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::change::{self, Tools};
 use super::effects::backup;
 use super::installation::Installation;
-use super::journal::ChangeState;
+use super::journal::{ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
 use super::{analyse, rebuild, repair, running};
@@ -26,15 +26,23 @@ fn manager(installation: &Installation) -> BackupManager {
 pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<Record> {
     let _lock = installation.lock("backup create")?;
     let tools = Tools::find().await?;
-    settle(installation, &tools, progress).await?;
+    // What is written there while a person is needed is the data of no version: nothing goes back to it by itself.
+    let stuck = is_stuck(installation)?;
+    if stuck {
+        backup::thaw(installation, &tools.engine).await?;
+        manager(installation).reconcile()?;
+    } else {
+        settle(installation, &tools, progress).await?;
+    }
     let version = running::base(installation)?;
+    let of_version = (!stuck).then(|| (version.clone(), None));
     let id = format!("backup-{}", uuid::Uuid::now_v7().simple());
     let plan = restore_plan(&version);
     let progress = progress.for_upgrade(&id);
     let mut world =
         World::new(installation, &tools.engine, &tools.compose, progress, &id, plan, Facts::default());
     analyse::compile_current(&mut world).await?;
-    let made = backup::make_backup(&mut world, BackupKind::Manual, Some((version, None))).await;
+    let made = backup::make_backup(&mut world, BackupKind::Manual, of_version).await;
     let archived = backup::archived(&mut world).await;
     let work = installation.layout.work(&id);
     std::fs::remove_dir_all(&work).at(&work)?;
@@ -170,10 +178,17 @@ pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
     manager.prune_all(installation.settings.backup.keep, &[])
 }
 
+/// Whether an earlier change waits for a person.
+fn is_stuck(installation: &Installation) -> Result<bool> {
+    let unfinished = Journal::new(installation.store.clone()).unfinished()?;
+    Ok(unfinished.is_some_and(|change| change.state == ChangeState::NeedsAttention))
+}
+
 async fn settle(installation: &Installation, tools: &Tools, progress: &Progress) -> Result<()> {
     match change::finish(installation, tools, progress).await? {
         Some(ended) if matches!(ended.state, ChangeState::NeedsAttention | ChangeState::Running) => {
-            let cause = "an earlier change could neither be finished nor undone";
+            let next = change::next_commands(installation, None, None).text(progress.lang());
+            let cause = format!("an earlier change could neither be finished nor undone\n{next}");
             Err(Fault::new(Code::RollbackFailed, &installation.settings.project, cause))
         }
         _ => Ok(()),

@@ -7,13 +7,15 @@
 use std::time::Instant;
 
 use super::analyse;
-use super::effects::backup;
-use super::ending::{Ended, Ending, end};
+use super::effects::{backup, images};
+use super::ending::{Ended, Ending, end, remove_work};
 use super::factory;
 use super::installation::Installation;
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::{Facts, Failure, Kind, Plan};
+use super::pointers;
 use super::quarantine;
+use super::releases;
 use super::runner::{Left, Runner};
 use super::soak;
 use super::step::Step;
@@ -21,8 +23,10 @@ use super::world::World;
 use crate::backup::BackupManager;
 use crate::docker::{Compose, Engine};
 use crate::fault::{Code, Fault, Result};
+use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::{self, Progress};
+use crate::release::Version;
 
 /// Beginnings of one change after which it is undone; undoings after which the factory release is installed; attempts
 /// at that after which a person is needed.
@@ -167,6 +171,7 @@ pub fn supersede(installation: &Installation, progress: &Progress) -> Result<()>
     let journal = Journal::new(installation.store.clone());
     if let Some(change) = journal.unfinished()? {
         journal.set_state(&change.id, ChangeState::Superseded)?;
+        remove_work(&installation.layout, &change.id, ChangeState::Superseded)?;
         progress.warning(progress::Step::CheckingUpdates, Say::Superseded { id: change.id });
     }
     Ok(())
@@ -177,6 +182,7 @@ async fn put_aside(world: &mut World<'_>, journal: &Journal) -> Result<()> {
     let mut runner = Runner::new(journal, &id, world.plan.steps())?;
     let left = runner.back(world).await;
     journal.set_state(&id, ChangeState::Failed)?;
+    remove_work(world.layout(), &id, ChangeState::Failed)?;
     left.vital.into_iter().chain(left.remains).next().map_or(Ok(()), Err)
 }
 
@@ -277,6 +283,10 @@ async fn go_back(
     }
     // A first installation that failed has no stack to be back on.
     let Some(to) = from.filter(|_| touched) else {
+        if world.plan.kind == Kind::Install {
+            let unpinned = unpin_installed(world).await;
+            world.unwritten.extend(unpinned.err());
+        }
         return end(world, journal, Ending::Untouched(fault), started);
     };
     world.progress.finished(progress::Step::RollingBack, Say::RolledBack { to });
@@ -285,6 +295,14 @@ async fn go_back(
         left.remains.extend(quarantine(world, &fault).err());
     }
     end(world, journal, Ending::Back(fault, left.remains), started)
+}
+
+/// A first installation that failed leaves its package for the next try, but keeps no image from being pruned.
+async fn unpin_installed(world: &World<'_>) -> Result<()> {
+    match releases::info(world.layout(), &world.plan.to)? {
+        Some(info) => images::unpin(world, &info, &[]).await,
+        None => Ok(()),
+    }
 }
 
 async fn level_one_failed(
@@ -300,7 +318,9 @@ async fn level_one_failed(
         |fault: &Fault| matches!(fault.code(), Code::EngineUnreachable | Code::DiskFull | Code::DiskReadOnly);
     let helps = !world.facts().data_unrestored && !vital.iter().any(hopeless) && world.plan.from.is_some();
     if helps {
-        return factory::escalate(world, journal, fault, vital.swap_remove(0), started).await;
+        // What speaks against the version before says most.
+        let worst = vital.iter().position(|fault| quarantine::speaks_against(fault.code())).unwrap_or(0);
+        return factory::escalate(world, journal, fault, vital.swap_remove(worst), started).await;
     }
     let stuck = stuck(world, &vital, &fault);
     end(world, journal, Ending::Stuck(stuck), started)
@@ -310,13 +330,42 @@ async fn level_one_failed(
 pub fn stuck(world: &World<'_>, failures: &[Fault], first: &Fault) -> Fault {
     let lang = world.progress.lang();
     let causes: Vec<String> = failures.iter().map(|fault| fault.message(lang)).collect();
-    let next = Say::NextCommands {
-        root: world.layout().root().display().to_string(),
-        project: world.project().to_owned(),
-        backup: world.facts().backup_id.clone().filter(|_| world.facts().data_unrestored),
-    };
+    let backup = world.facts().backup_id.clone().filter(|_| world.facts().data_unrestored);
+    let failed = (world.plan.kind == Kind::Upgrade).then_some(&world.plan.to);
+    let next = next_commands(world.installation, failed, backup);
     let cause = format!("{}; first: {}\n{}", causes.join("; "), first.message(lang), next.text(lang));
     Fault::new(Code::RollbackFailed, world.project(), cause)
+}
+
+/// What a person can do where a change could neither be finished nor undone; `failed` is the version it led to, and
+/// `backup` the one whose data should have come back.
+pub fn next_commands(installation: &Installation, failed: Option<&Version>, backup: Option<String>) -> Say {
+    let layout = &installation.layout;
+    // What cannot be found out here is no reason to tell less of the rest.
+    let current = pointers::read(layout, Pointer::Current).ok().flatten();
+    let quarantined: Vec<String> =
+        quarantine::list(installation).unwrap_or_default().into_iter().map(|entry| entry.version).collect();
+    let mut kept = releases::versions(layout).unwrap_or_default();
+    kept.retain(|version| {
+        Some(version) != current.as_ref()
+            && Some(version) != failed
+            && !quarantined.contains(&version.to_string())
+    });
+    Say::NextCommands {
+        root: shell_word(&layout.root().display().to_string()),
+        project: installation.settings.project.clone(),
+        backup,
+        versions: kept.iter().rev().map(ToString::to_string).collect(),
+    }
+}
+
+/// `text` as one word of a shell.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// Puts the version a failed upgrade led to in quarantine, where the failure says something about it.
@@ -356,4 +405,18 @@ pub fn preparation(
         Step::CarryEdits,
         Step::LoadImages { file: Some(file) },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        for (path, word) in
+            [("/srv/shop", "/srv/shop"), ("/srv/my shop", "'/srv/my shop'"), ("/it's", r"'/it'\''s'")]
+        {
+            assert_eq!(shell_word(path), word);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! How a change ended, recorded and told.
 
+use std::io::ErrorKind;
 use std::time::Instant;
 
 use super::journal::{ChangeState, Journal};
@@ -7,7 +8,8 @@ use super::plan::Kind;
 use super::report;
 use super::world::World;
 use crate::exit::{self, Disposition};
-use crate::fault::Fault;
+use crate::fault::{Fault, Result};
+use crate::layout::Layout;
 use crate::messages::Say;
 use crate::progress::{self, ErrorBody, Outcome, Progress};
 use crate::release::Version;
@@ -93,12 +95,34 @@ pub fn end_as(
     if let Err(broken) = report::conclude(journal, world.installation, &world.id, &outcome, state) {
         outcome.warnings.push(broken.message(lang));
     }
+    if let Err(broken) = remove_work(world.layout(), &world.id, state) {
+        outcome.warnings.push(broken.message(lang));
+    }
     if outcome.ok {
         let from = outcome.from.clone().unwrap_or_default();
         let to = outcome.to.clone().unwrap_or_default();
         world.progress.finished(progress::Step::Completed, Say::Completed { from, to });
     }
     Ended { outcome, state, kind: world.plan.kind }
+}
+
+/// Removes the work files of the change `id` where it is over; one that may still be gone on with needs them.
+pub fn remove_work(layout: &Layout, id: &str, state: ChangeState) -> Result<()> {
+    if matches!(state, ChangeState::Running | ChangeState::Undoing | ChangeState::NeedsAttention) {
+        return Ok(());
+    }
+    let folder = layout.work(id);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Fault::io(&folder, error)),
+        _ => {}
+    }
+    // Another change may have its files there, or nobody ever had.
+    match std::fs::remove_dir(layout.all_work()) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(Fault::io(layout.all_work(), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn outcome(world: &World<'_>, ending: &Ending, started: Instant) -> Outcome {

@@ -7,13 +7,13 @@
 use std::time::Instant;
 
 use super::change::{self, MOST_ATTEMPTS, Tools};
-use super::ending::{Ended, Ending, end, end_as};
+use super::ending::{Ended, Ending, end, end_as, remove_work};
 use super::journal::{Change, ChangeState, Journal};
-use super::plan::{Facts, Kind, Plan, PreviousAfter};
+use super::plan::{Facts, Failure, Kind, Plan, PreviousAfter};
 use super::rollback::{back_to, bundle_of, data_to_restore};
 use super::runner::Runner;
 use super::world::World;
-use super::{api::DataChoice, pointers, report};
+use super::{api::DataChoice, pointers, quarantine, report, soak};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -40,7 +40,7 @@ pub async fn escalate(
     let cause = level1.message(parent.progress.lang());
     let say = Say::ToFactory { to: factory.to_string(), cause };
     parent.progress.started(progress::Step::RollingBack, say);
-    let opened = open(parent, journal, &factory, &first);
+    let opened = open(parent, journal, &factory, &first, &level1);
     let mut world = match opened {
         Ok(world) => world,
         Err(broken) => {
@@ -83,10 +83,12 @@ fn open<'a>(
     journal: &Journal,
     factory: &Version,
     first: &Fault,
+    level1: &Fault,
 ) -> Result<World<'a>> {
-    let failure = super::plan::Failure::of(first);
+    let (failure, level1) = (Failure::of(first), Failure::of(level1));
     parent.learn(|facts| {
         facts.first_failure.get_or_insert(failure);
+        facts.level1 = Some(level1);
     })?;
     let plan = plan(parent, factory)?;
     let id = change::new_id();
@@ -173,6 +175,8 @@ fn conclude(
         world.progress.finished(progress::Step::RollingBack, Say::RolledBack { to: factory.to_string() });
         let kept = change::quarantine(parent, &first);
         parent.unwritten.extend(kept.err());
+        let told = tell_why(parent, &factory);
+        parent.unwritten.extend(told.err());
         // What is left to tidy up is told; the release runs.
         parent.unwritten.extend(failures);
         let ended = end_as(parent, journal, Ending::Factory(first, factory), ChangeState::Escalated, started);
@@ -186,9 +190,29 @@ fn conclude(
     close(world, journal, ended, ChangeState::NeedsAttention)
 }
 
+/// Tells why it is the factory release and not the version before, which goes into quarantine where its own state was
+/// the cause: it is not taken again by itself.
+fn tell_why(parent: &mut World<'_>, factory: &Version) -> Result<()> {
+    let before = match soak::is_rollback(&parent.plan) {
+        true => Some(parent.plan.to.clone()),
+        false => parent.plan.from.clone(),
+    };
+    let level1 = parent.facts().level1.as_ref().map(Failure::to_fault);
+    let (Some(before), Some(level1)) = (before, level1) else { return Ok(()) };
+    let cause = level1.message(parent.progress.lang());
+    let say = Say::AtFactory { factory: factory.to_string(), before: before.to_string(), cause };
+    parent.warn(progress::Step::RollingBack, say)?;
+    if before == *factory || !quarantine::speaks_against(level1.code()) {
+        return Ok(());
+    }
+    quarantine::quarantine(parent.installation, &before, None, &level1.to_string())
+}
+
 /// The parent is closed whatever came of it: what is still to be done is the child's.
 fn close(world: &World<'_>, journal: &Journal, mut ended: Ended, state: ChangeState) -> Ended {
-    if let Err(broken) = report::conclude(journal, world.installation, &world.id, &ended.outcome, state) {
+    let closed = report::conclude(journal, world.installation, &world.id, &ended.outcome, state)
+        .and_then(|()| remove_work(world.layout(), &world.id, state));
+    if let Err(broken) = closed {
         ended.outcome.warnings.push(broken.message(world.progress.lang()));
     }
     Ended { state, ..ended }

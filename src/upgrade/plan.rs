@@ -258,6 +258,8 @@ pub struct Facts {
     pub data_unrestored: bool,
     /// Why it is undone; the first cause, not what the undoing met.
     pub first_failure: Option<Failure>,
+    /// Why the version before could not be brought back.
+    pub level1: Option<Failure>,
     /// The backup made for this change.
     pub backup_id: Option<String>,
     /// The backup of what the new release wrote, made before the data of before came back.

@@ -41,6 +41,7 @@ fn failure<'a>(outcome: &'a Outcome, to: &'a str) -> Words<'a> {
     match (outcome.exit_code, outcome.rolled_back_to.as_deref()) {
         (exit::NEEDS_PERSON, _) => Words::FailedStuck { to },
         (exit::INTERRUPTED, _) => Words::FailedInterrupted,
+        (exit::FACTORY, Some(back)) => Words::FailedFactory { to, back },
         (_, Some(back)) => Words::FailedBack { to, back },
         (_, None) if outcome.to.is_some() => Words::FailedTo { to },
         (_, None) => Words::FailedUnchanged,
@@ -160,6 +161,10 @@ mod tests {
             (failed(1, None), "the change to 1.1.0 failed; nothing was changed"),
             (Outcome { from: None, to: None, ..failed(1, None) }, "it failed; nothing was changed"),
             (failed(20, Some("1.0.0")), "the change to 1.1.0 failed; the stack is back on 1.0.0"),
+            (
+                failed(21, Some("1.0.0")),
+                "the change to 1.1.0 failed; the stack is on the factory release 1.0.0",
+            ),
             (failed(22, None), "the change to 1.1.0 failed and could not be undone; a person is needed"),
             (failed(130, None), "interrupted; the state is safe and the next run continues"),
         ];

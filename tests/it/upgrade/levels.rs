@@ -58,7 +58,11 @@ fn is_the_factory(device: &Device, ended: &Ended) {
     assert!(!device.path("previous").is_symlink(), "there is nothing to go back to");
     is_wholly(device, "1.0.0");
     assert_eq!(device.sh("db", "cat /rows/row"), "1");
-    assert_eq!(device.status()["quarantined"], serde_json::json!(["1.2.0"]));
+    let quarantined = device.status()["quarantined"].clone();
+    assert_eq!(quarantined, serde_json::json!(["1.2.0", "1.1.0"]), "neither is taken again by itself");
+    let warnings = outcome["warnings"].to_string();
+    assert!(warnings.contains("on the factory release 1.0.0, because 1.1.0"), "{warnings}");
+    assert!(!device.path("work").exists());
 }
 
 #[test]
@@ -113,6 +117,20 @@ fn where_nothing_comes_up_a_person_is_told_and_what_can_run_runs() {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(device.status()["state"], "needs_attention");
+    let root = device.path("").canonicalize().unwrap();
+    let lines: Vec<&str> = message.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    let back = format!("client --root {} rollback --to 1.1.0    # ", root.display());
+    assert!(lines.iter().any(|line| line.starts_with(&back)), "{message}");
+    assert!(!message.contains("VERSION"), "every line can be pasted: {message}");
+    let (code, made) = device.ask(&["backup", "create"]);
+    assert_eq!(
+        (code, &made["version"]),
+        (0, &serde_json::Value::Null),
+        "it is the data of no version: {made:#}"
+    );
+    let refused = device.client(&["backup", "restore", made["id"].as_str().unwrap(), "--yes"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(22) && told.contains("rollback --to 1.1.0"), "{told}");
     for service in ["db", "side"] {
         assert!(running(&device, service).is_some(), "what can run is left running: {service}");
     }
@@ -157,6 +175,7 @@ fn a_stopped_old_container_does_not_come_back_with_the_next_boot() {
     let ended = device.upgrade(&[]);
     assert_eq!((ended.code, device.container("app").id), (20, old.id.clone()), "{ended:#?}");
     assert_eq!(policy(&old.id), "always", "as it was");
+    assert!(!device.path("work").exists(), "a change that is over leaves no work files");
     assert_eq!(ended.outcome["error"]["code"], "EXITED", "the cause survives the kill");
     assert_eq!(device.status()["quarantined"], serde_json::json!(["1.1.0"]));
 }
