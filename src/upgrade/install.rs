@@ -10,6 +10,7 @@ use super::change::{self, Tools};
 use super::command::strategy_words;
 use super::ending;
 use super::installation::Installation;
+use super::journal::Journal;
 use super::plan::{Kind, Plan};
 use super::{adopt, pointers, quarantine, resolve};
 use crate::durable;
@@ -44,13 +45,12 @@ async fn try_init(options: &InitOptions, progress: &Progress) -> Result<Outcome>
     let tools = Tools::find().await?;
     let installation = prepare(options)?;
     let _lock = installation.lock("init")?;
+    check_free(&installation, options)?;
+    settle_in(&installation)?;
     if let Some(ended) = change::finish(&installation, &tools, progress).await?
         && matches!(ended.kind, Kind::Install | Kind::Adopt)
     {
         return Ok(ended.outcome);
-    }
-    if pointers::read(&installation.layout, Pointer::Current)?.is_some() {
-        return Err(Fault::new(Code::AlreadyInitialised, installation.layout.root().display(), ""));
     }
     if let Some((folder, version)) = &options.adopt {
         return adopt::adopt(installation, &tools, folder, version, progress).await;
@@ -85,36 +85,63 @@ fn check_project(name: &str) -> Result<()> {
     Err(Fault::new(Code::Usage, format!("--project {name}"), cause))
 }
 
-/// Makes the root with its settings; one that was prepared before for the same project is used.
+/// Opens the root with the settings that are asked for. Nothing of an installation that is there is touched yet.
 fn prepare(options: &InitOptions) -> Result<Installation> {
     let root = &options.root;
     fs::create_dir_all(root).at(root)?;
     let root = root.canonicalize().at(root)?;
     let layout = Layout::new(&root);
     let path = layout.settings();
-    if path.is_file() {
-        let present = Settings::load(&path)?;
-        if present.project != options.project {
-            let cause = format!("it is for the project {}", present.project);
-            return Err(Fault::new(Code::AlreadyInitialised, root.display(), cause));
-        }
+    let present = if path.is_file() { Some(Settings::load(&path)?) } else { None };
+    if let Some(present) = present.as_ref().filter(|present| present.project != options.project) {
+        let cause = format!("it is for the project {}", present.project);
+        return Err(Fault::new(Code::AlreadyInitialised, root.display(), cause));
     }
-    let present = if path.is_file() { Settings::load(&path)? } else { Settings::default() };
     let settings = Settings {
         project: options.project.clone(),
         source: absolute_source(&options.source)?,
         insecure: options.insecure,
-        ..present
+        ..present.unwrap_or_default()
     };
+    Installation::with(layout, settings)
+}
+
+/// Refuses a root in which a release is installed. One whose installation is unfinished is free: it is finished, or
+/// begun anew.
+fn check_free(installation: &Installation, options: &InitOptions) -> Result<()> {
+    let layout = &installation.layout;
+    let installed = [Pointer::Current, Pointer::Factory].map(|pointer| layout.pointer(pointer).is_symlink());
+    if !installed.contains(&true) {
+        return Ok(());
+    }
+    // Taking a stack over sets `current` last.
+    if let Some((_, version)) = &options.adopt
+        && pointers::read(layout, Pointer::Current)?.is_none()
+        && pointers::read(layout, Pointer::Factory)?.as_ref() == Some(version)
+    {
+        return Ok(());
+    }
+    let unfinished = Journal::new(installation.store.clone()).unfinished()?;
+    if unfinished.is_some_and(|change| change.kind == Kind::Install.name()) {
+        return Ok(());
+    }
+    let cause = match layout.settings().is_file() {
+        true => "",
+        false => "only its client.toml is missing; write it again, with 'project' and 'source'",
+    };
+    Err(Fault::new(Code::AlreadyInitialised, layout.root().display(), cause))
+}
+
+/// Writes the settings down, now that the lock is held and the root is free.
+fn settle_in(installation: &Installation) -> Result<()> {
+    let layout = &installation.layout;
     for folder in [layout.releases(), layout.shared(), layout.bundles(), layout.backups()] {
         fs::create_dir_all(&folder).at(&folder)?;
     }
-    write_settings(&path, &settings)?;
     restrict(&layout.backups(), 0o700)?;
-    let installation = Installation::open(&root)?;
     // It holds addresses with credentials and, in plans, what .env says.
     restrict(&layout.state_db(), 0o600)?;
-    Ok(installation)
+    write_settings(&layout.settings(), &installation.settings)
 }
 
 /// Writes `client.toml`, which may hold credentials.

@@ -28,6 +28,11 @@ impl Installation {
             return Err(Fault::new(Code::NotInitialised, root.display(), "client.toml is missing"));
         }
         let settings = Settings::load(&layout.settings())?;
+        Self::with(layout, settings)
+    }
+
+    /// The installation at `layout` with `settings`, whether they are written down yet or not.
+    pub fn with(layout: Layout, settings: Settings) -> Result<Self> {
         let store = Arc::new(rebuild::open(&layout)?);
         Ok(Self { layout, settings, store })
     }
