@@ -114,6 +114,7 @@ pub async fn release_publish(out: &Path, source: &Path) -> Result<PublishView> {
         source: source.to_owned(),
         newest: report.newest,
         written: report.copied,
+        left: report.left,
     })
 }
 

@@ -31,6 +31,8 @@ pub struct PublishReport {
     pub releases: Vec<Version>,
     /// Files that were copied; empty where all were there already.
     pub copied: Vec<PathBuf>,
+    /// Packages of other releases in the folder that are not in the source: only what was built last is published.
+    pub left: Vec<PathBuf>,
 }
 
 /// Publishes what was built in `out` to the source folder `source`.
@@ -68,7 +70,23 @@ pub fn publish(out: &Path, source: &Path) -> Result<PublishReport> {
     top["releases"] = json!(releases);
     write_if_new(&source.join(NEWEST), &top)?;
     let copied = todo.iter().map(|name| source.join(name)).collect();
-    Ok(PublishReport { schema: 1, version, newest, releases, copied })
+    let left = unpublished(out, source)?;
+    Ok(PublishReport { schema: 1, version, newest, releases, copied, left })
+}
+
+/// The packages in `out` that `source` does not have.
+fn unpublished(out: &Path, source: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(out).at(out)? {
+        let path = entry.at(out)?.path();
+        let is_package = path.extension().is_some_and(|ending| ending == "bundle" || ending == "patch");
+        let name = path.file_name().unwrap_or_default();
+        if is_package && !source.join(name).exists() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn version_of(document: &Value, path: &Path) -> Result<Version> {

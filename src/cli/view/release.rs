@@ -43,6 +43,8 @@ pub struct PublishView {
     pub newest: Version,
     /// Every file that was written.
     pub written: Vec<PathBuf>,
+    /// Packages of releases that were built before and are not in the source.
+    pub left: Vec<PathBuf>,
 }
 
 /// What is in a bundle.
@@ -87,7 +89,13 @@ pub fn published(published: &PublishView, look: Look) -> String {
     let mut facts = Facts::new(look);
     facts.add(Words::Newest, published.newest.to_string()).add(Words::Written, paths(&published.written));
     let words = Words::ReleasePublished { version: &version, source: &source };
-    format!("{}\n{}", look.line(Paint::Good, &look.say(words)), facts.render(2))
+    let mut text = format!("{}\n{}", look.line(Paint::Good, &look.say(words)), facts.render(2));
+    if !published.left.is_empty() {
+        let files = paths(&published.left).replace('\n', ", ");
+        let words = Words::NotPublished { files: &files };
+        text.push_str(&format!("  {} {}\n", look.paint(Paint::Warn, "!"), look.say(words)));
+    }
+    text
 }
 
 /// What is in a bundle.

@@ -192,6 +192,9 @@ fn a_release_is_built_published_and_patched() {
     let before = snapshot(&source);
     assert_eq!(publish(&publisher.path("out-1.0.0"), &source).unwrap().copied, Vec::<PathBuf>::new());
     assert_eq!(snapshot(&source), before);
+    fs::write(publisher.path("out-1.0.0/shop-0.9.0.bundle"), "built before").unwrap();
+    let left = publish(&publisher.path("out-1.0.0"), &source).unwrap().left;
+    assert_eq!(left, [publisher.path("out-1.0.0/shop-0.9.0.bundle")], "what is not published is told");
     publisher.build("1.0.0").unwrap();
     assert_eq!(publish(&publisher.path("out-1.0.0"), &source).unwrap_err().code(), Code::ReleaseExists);
     assert_eq!(snapshot(&source), before);
