@@ -36,6 +36,7 @@ pub mod runner;
 mod running;
 mod shipped;
 mod soak;
+mod standing;
 pub mod step;
 mod ways;
 mod world;

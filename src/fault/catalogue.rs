@@ -127,8 +127,8 @@ codes! {
         "version {object} is not to be had" "See 'client check' and 'client history' for the versions there are."
         "找不到版本 {object}" "可用 'client check' 和 'client history' 查看现有版本。";
     ReleaseDamaged "RELEASE_DAMAGED" Failed
-        "the release folder {object} does not hold what was installed" "Run 'client upgrade --force-full' to install it anew."
-        "版本目录 {object} 的内容与安装时不符" "请运行 'client upgrade --force-full' 重新安装。";
+        "the release folder {object} does not hold what was installed" "Run 'client doctor --fix', which makes it again, or 'client upgrade --force-full' to install the newest anew."
+        "版本目录 {object} 的内容与安装时不符" "请运行 'client doctor --fix' 重建，或运行 'client upgrade --force-full' 重新安装最新版本。";
 
     ReleaseExists "RELEASE_EXISTS" Policy
         "{object} is published already with other content" "Publish the change under a new version; devices may have this one."
@@ -200,8 +200,8 @@ codes! {
         "Docker Compose could not do it for {object}" "Read what Compose says, mend it, and run the command again."
         "Docker Compose 无法完成对 {object} 的操作" "请查看 Compose 的提示并修复，然后重新运行。";
     ImageMissing "IMAGE_MISSING" Failed
-        "the image {object} is not in the engine" "Load or build it, or run 'client upgrade --force-full'."
-        "引擎中没有镜像 {object}" "请加载或构建它，或运行 'client upgrade --force-full'。";
+        "the image {object} is not in the engine" "For a rollback or an upgrade, run 'client doctor --fix': it takes images from the bundles here or from the source. With the package as a file, run 'client upgrade --bundle FILE'. For packing a release, load or build the image."
+        "引擎中没有镜像 {object}" "回滚或升级时请运行 'client doctor --fix'，它会从本机安装包或更新源获取镜像；若有安装包文件，请运行 'client upgrade --bundle 文件'。打包版本时请先加载或构建该镜像。";
     ImageLoadFailed "IMAGE_LOAD_FAILED" Failed
         "the engine did not load the image {object}" "Check the engine's disk and log, then run the command again."
         "引擎未能加载镜像 {object}" "请检查引擎的磁盘和日志，然后重新运行。";

@@ -27,6 +27,11 @@ pub enum Look {
     StateRebuilt,
     BackupsAgree,
     BackupProblem { what: String },
+    ContainersWell { version: String },
+    ContainerMissing { service: String },
+    ContainerStopped { name: String, state: &'static str, project: String, service: String },
+    ContainerForeign { name: String, version: String },
+    ContainerUnhealthy { name: String },
 }
 
 impl Look {
@@ -89,12 +94,40 @@ impl Look {
             BackupsAgree => "backup records and files agree".into(),
             BackupProblem { what } if zh => format!("备份记录与文件不一致：{what}"),
             BackupProblem { what } => format!("backup records and files do not agree: {what}"),
+            ContainersWell { version } if zh => format!("{version} 的所有容器都在运行"),
+            ContainersWell { version } => format!("all containers of {version} are there and run"),
+            ContainerMissing { service } if zh => format!("服务 {service} 没有容器"),
+            ContainerMissing { service } => format!("the service {service} has no container"),
+            ContainerStopped { name, state, .. } if zh => format!("{name} 未运行（{state}）"),
+            ContainerStopped { name, state, .. } => format!("{name} does not run ({state})"),
+            ContainerForeign { name, version } if zh => format!("{name} 使用的不是 {version} 的镜像"),
+            ContainerForeign { name, version } => format!("{name} was not made from the image of {version}"),
+            ContainerUnhealthy { name } if zh => format!("{name} 不健康"),
+            ContainerUnhealthy { name } => format!("{name} is not healthy"),
         }
     }
 
     /// How to mend it; empty where there is nothing to mend.
     pub fn help(&self, lang: Lang) -> String {
         use Look::*;
+        let zh = lang == Lang::Zh;
+        match self {
+            ContainerStopped { project, service, .. } if zh => {
+                return format!("请运行 'docker compose -p {project} start {service}'。");
+            }
+            ContainerStopped { project, service, .. } => {
+                return format!("Run 'docker compose -p {project} start {service}'.");
+            }
+            ContainerForeign { version, .. } if zh => {
+                return format!("请运行 'client upgrade --target {version} --force-full'。");
+            }
+            ContainerForeign { version, .. } => {
+                return format!("Run 'client upgrade --target {version} --force-full'.");
+            }
+            ContainerUnhealthy { name } if zh => return format!("请用 'docker logs {name}' 查看日志。"),
+            ContainerUnhealthy { name } => return format!("See its log with 'docker logs {name}'."),
+            _ => {}
+        }
         let words = match self {
             Disk { .. } => [
                 "Free space, for example with 'client backup prune'.",
@@ -128,10 +161,13 @@ impl Look {
                 "请释放空间；下一个执行更改的命令会创建它。",
             ],
             StateRebuilt => ["Run 'client upgrade'.", "请运行 'client upgrade'。"],
+            ContainerMissing { .. } => {
+                ["Run 'client upgrade': it makes it again.", "请运行 'client upgrade'，它会重新创建该容器。"]
+            }
             BackupProblem { .. } => ["Run 'client backup prune'.", "请运行 'client backup prune'。"],
             _ => ["", ""],
         };
         let [english, chinese] = words;
-        if lang == Lang::Zh { chinese.into() } else { english.into() }
+        if zh { chinese.into() } else { english.into() }
     }
 }

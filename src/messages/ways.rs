@@ -49,8 +49,20 @@ impl Way {
     /// How to mend it; empty where there is nothing to mend.
     pub fn help(&self, lang: Lang) -> String {
         let words = match (&self.condition, lang) {
-            (Condition::Lacking(_), Lang::En) => "Run 'client doctor --fix'.",
-            (Condition::Lacking(_), Lang::Zh) => "请运行 'client doctor --fix'。",
+            (Condition::Lacking(_), Lang::En) => match self.part {
+                Part::Folder => "Run 'client doctor --fix': it makes the folder again from a bundle.",
+                Part::Images => {
+                    "Run 'client doctor --fix': it loads them from the bundles here, or fetches the package again."
+                }
+                Part::Bundle => {
+                    "Run 'client doctor --fix': it fetches the package again, or packs what is here."
+                }
+            },
+            (Condition::Lacking(_), Lang::Zh) => match self.part {
+                Part::Folder => "请运行 'client doctor --fix'，它会用安装包重建目录。",
+                Part::Images => "请运行 'client doctor --fix'，它会从本机安装包加载镜像，或重新下载安装包。",
+                Part::Bundle => "请运行 'client doctor --fix'，它会重新下载安装包，或用现有内容打包。",
+            },
             (Condition::Lost(..), Lang::En) => {
                 "Run 'client doctor --fix' when the source can be reached and the disk has room."
             }

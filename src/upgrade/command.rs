@@ -12,6 +12,7 @@ use super::repair;
 use super::resolve::{self, Offer};
 use super::running;
 use super::soak;
+use super::standing;
 use super::step::Step;
 use super::ways;
 use super::{pointers, quarantine};
@@ -100,16 +101,50 @@ pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, prog
     let mut told = Vec::new();
     let mut outcome = match try_upgrade(installation, options, progress, &mut told).await {
         Ok(outcome) => outcome,
-        Err(fault) => {
-            progress.failed(progress::Step::Failed, &fault);
-            let from = super::pointers::read(&installation.layout, crate::layout::Pointer::Current);
-            let from = from.ok().flatten().map(|version| version.to_string());
-            let to = options.target.as_ref().map(ToString::to_string);
-            ending::not_begun(&fault, from, to, progress)
-        }
+        Err(fault) => not_begun(installation, options, &fault, progress),
     };
     outcome.warnings.splice(0..0, told);
     rebuild::tell(installation, outcome, progress)
+}
+
+fn not_begun(
+    installation: &Installation,
+    options: &UpgradeOptions,
+    fault: &Fault,
+    progress: &Progress,
+) -> Outcome {
+    progress.failed(progress::Step::Failed, fault);
+    let from = pointers::read(&installation.layout, Pointer::Current);
+    let from = from.ok().flatten().map(|version| version.to_string());
+    let to = options.target.as_ref().map(ToString::to_string);
+    ending::not_begun(fault, from, to, progress)
+}
+
+/// Whether a service of the installed release lost its container.
+async fn removed(installation: &Installation, tools: &Tools) -> Result<Option<repair::Why>> {
+    let services = standing::removed(installation, tools).await?;
+    Ok((!services.is_empty()).then_some(repair::Why::Removed(services)))
+}
+
+/// Ends with the refusal of a newer release. That is no reason to leave the present one with a service missing.
+async fn refuse(
+    installation: &Installation,
+    tools: &Tools,
+    refused: Fault,
+    options: &UpgradeOptions,
+    progress: &Progress,
+) -> Result<Outcome> {
+    // Where that cannot be found out, the refusal says more.
+    let Ok(Some(why)) = removed(installation, tools).await else { return Err(refused) };
+    let ended = repair::repair(installation, tools, why.clone(), progress).await?;
+    if !ended.outcome.ok {
+        return Ok(ended.outcome);
+    }
+    let outcome = not_begun(installation, options, &refused, progress);
+    let repair::Why::Removed(services) = why else { return Ok(outcome) };
+    let say = Say::BroughtBack { services: services.join(", ") };
+    let warnings = [ended.outcome.warnings, vec![say.text(progress.lang())]].concat();
+    Ok(Outcome { warnings, ..outcome })
 }
 
 async fn try_upgrade(
@@ -140,10 +175,15 @@ async fn try_upgrade(
         (Ok(offer), Some(ended)) if offer.decision.strategy == Strategy::None => return Ok(ended.outcome),
         // The interrupted upgrade is finished; that there is nothing more to be had now is no failure of it.
         (Err(_), Some(ended)) => return Ok(ended.outcome),
-        (offered, _) => offered?,
+        (Err(refused), None) => return refuse(installation, &tools, refused, options, progress).await,
+        (Ok(offer), _) => offer,
     };
     if offer.decision.strategy == Strategy::None {
-        return match repair::wanted(installation)? {
+        let why = match repair::wanted(installation)? {
+            Some(why) => Some(why),
+            None => removed(installation, &tools).await?,
+        };
+        return match why {
             Some(why) => Ok(repair::repair(installation, &tools, why, progress).await?.outcome),
             None => {
                 let lost = ways::keep_up(installation, &tools.engine, progress).await?;

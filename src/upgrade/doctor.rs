@@ -9,6 +9,7 @@ use super::change::Tools;
 use super::edits::{self, Edit};
 use super::installation::Installation;
 use super::journal::Journal;
+use super::standing::{self, Kind, Trouble};
 use super::{pointers, rebuild, releases, ways};
 use crate::backup::{BackupManager, Kind as BackupKind, Problem};
 use crate::fault::{Fault, Result};
@@ -61,6 +62,7 @@ pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding>
     report.current(&installation, tools.as_ref().ok(), lock.is_some(), progress).await;
     if let Ok(tools) = &tools {
         report.ways(&installation, tools, lock.is_some(), progress).await;
+        report.containers(&installation, tools).await;
     }
     report.pointers(&installation);
     report.unfinished(&installation);
@@ -84,6 +86,10 @@ impl Report {
 
     fn worry(&mut self, check: &str, look: Look) {
         self.add(check, "warning", look.text(self.lang), look.help(self.lang));
+    }
+
+    fn broken(&mut self, check: &str, look: Look) {
+        self.add(check, "failed", look.text(self.lang), look.help(self.lang));
     }
 
     fn bad(&mut self, check: &str, fault: &Fault) {
@@ -193,6 +199,33 @@ impl Report {
         }
     }
 
+    /// The containers of the version that is installed.
+    async fn containers(&mut self, installation: &Installation, tools: &Tools) {
+        let version = match pointers::read(&installation.layout, Pointer::Current) {
+            Ok(Some(version)) => version,
+            // Told with the pointers.
+            Ok(None) | Err(_) => return,
+        };
+        let troubles = match standing::troubles(installation, tools, &version).await {
+            Ok(troubles) => troubles,
+            Err(fault) => return self.bad("containers", &fault),
+        };
+        if troubles.is_empty() {
+            self.good("containers", Look::ContainersWell { version: version.to_string() });
+        }
+        for Trouble { service, kind } in troubles {
+            let version = version.to_string();
+            let project = installation.settings.project.clone();
+            let look = match kind {
+                Kind::Missing => Look::ContainerMissing { service },
+                Kind::Stopped(name, state) => Look::ContainerStopped { name, state, project, service },
+                Kind::Foreign(name) => Look::ContainerForeign { name, version },
+                Kind::Unhealthy(name) => Look::ContainerUnhealthy { name },
+            };
+            self.broken("containers", look);
+        }
+    }
+
     /// Folder, images and bundle of every version that may be gone back to.
     async fn ways(&mut self, installation: &Installation, tools: &Tools, fix: bool, progress: &Progress) {
         let found = match fix {
@@ -213,8 +246,7 @@ impl Report {
         };
         let status = match way.condition {
             Condition::Whole | Condition::Mended(_) => "ok",
-            Condition::Lacking(_) => "warning",
-            Condition::Lost(..) => "failed",
+            Condition::Lacking(_) | Condition::Lost(..) => "failed",
         };
         self.add(check, status, way.text(self.lang), way.help(self.lang));
     }

@@ -21,7 +21,7 @@ pub use state::{ChangeState, Mark, StepState};
 pub struct Change {
     /// Unique, ordered by time.
     pub id: String,
-    /// `install`, `adopt`, `upgrade`, `rollback`, `restore`.
+    /// `install`, `adopt`, `upgrade`, `rollback`, `restore`, `factory`.
     pub kind: String,
     /// The plan, as JSON.
     pub plan: String,

@@ -1,7 +1,7 @@
 //! Which release a container was started from: the table `containers`. A container outlives upgrades that leave its
 //! service alone, and with it the release folder whose files it mounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 
@@ -10,6 +10,11 @@ pub fn all(db: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
     db.prepare("SELECT container_id, release FROM containers")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
+}
+
+/// The services whose containers are put down.
+pub fn services(db: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    db.prepare("SELECT DISTINCT service FROM containers")?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Puts it down, in place of what was known of that container.

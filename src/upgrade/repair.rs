@@ -28,6 +28,8 @@ pub enum Why {
     StateRebuilt,
     /// `current` was pointed elsewhere by hand; this is the version that runs.
     Repointed(String),
+    /// Somebody removed the containers of these services.
+    Removed(Vec<String>),
 }
 
 /// Whether a repair is wanted.
@@ -104,6 +106,7 @@ pub async fn repair(
     let version = pointers::read(layout, Pointer::Current)?.unwrap_or_else(|| runs.clone());
     let cause = match why {
         Why::StateRebuilt => "the state database was lost and rebuilt".to_owned(),
+        Why::Removed(services) => format!("the container of {} was removed", services.join(", ")),
         Why::Repointed(runs) => format!("'current' pointed to {runs}"),
     };
     let say = Say::Repairing { version: version.to_string(), cause };

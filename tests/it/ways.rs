@@ -153,7 +153,7 @@ fn doctor_says_what_is_lacking_and_brings_it_back_when_asked() {
     for (check, what) in [("images", "-app:1"), ("bundles", ".bundle"), ("folders", "compose.yaml")] {
         let told = |line: &&String| line.starts_with(check) && line.contains(what) && line.contains("1.0.0");
         let line = found.iter().find(told).unwrap_or_else(|| panic!("{check} is not in {found:#?}"));
-        assert!(line.ends_with("Run 'client doctor --fix'."), "{line}");
+        assert!(line.contains("Run 'client doctor --fix'"), "{line}");
     }
     assert_eq!(image_id(&id), None, "looking changes nothing");
     let before = device.containers();

@@ -31,12 +31,16 @@ const CHINESE: &[(&str, &str)] = &[
     ("completed", "已完成"),
     ("complete", "完整"),
     ("rolled_back", "已回滚"),
+    ("escalated", "已转为恢复出厂版本"),
+    ("superseded", "已由其他变更取代"),
     ("failed", "失败"),
     // kinds of a change and of a backup
     ("install", "安装"),
     ("adopt", "接管"),
     ("upgrade", "升级"),
     ("rollback", "回滚"),
+    ("restore", "恢复数据"),
+    ("factory", "恢复出厂版本"),
     ("pre-upgrade", "升级前"),
     ("safety", "恢复前保留"),
     ("manual", "手动"),
@@ -78,6 +82,10 @@ const CHINESE: &[(&str, &str)] = &[
     ("bundles", "安装包"),
     ("installation", "安装"),
     ("state", "状态"),
+    ("reserve", "预留空间"),
+    ("journal", "日志"),
+    ("backups", "备份"),
+    ("containers", "容器"),
 ];
 
 /// A word for `token`; a token without one is shown as it is.

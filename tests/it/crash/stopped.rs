@@ -62,10 +62,31 @@ fn a_second_client_is_told_who_is_at_work() {
         assert!(refused.message().contains(&format!("pid {} (upgrade)", first.id())), "{refused:?}");
     }
     assert_eq!(crash.tiny.client(&["status"]).expect(0).json()["state"], "upgrading");
+    std::fs::remove_file(crash.tiny.root.join("state.lock")).unwrap();
+    for arguments in [&UPGRADE[..], &["rollback", "--yes"], &["backup", "create"]] {
+        crash.tiny.client(arguments).expect_error(30, "LOCKED");
+    }
     let mut output = String::new();
     std::io::Read::read_to_string(&mut first.stdout.take().unwrap(), &mut output).unwrap();
     assert!(first.wait().unwrap().success(), "{output}");
     crash.whole("1.1.0");
+}
+
+#[test]
+fn a_journal_that_does_not_fit_tells_a_person_the_way_out() {
+    let mut crash = Crash::installed(|_| {});
+    crash.killed("started:swap:web", "1.1.0");
+    let database = rusqlite::Connection::open(crash.tiny.root.join("state.db")).unwrap();
+    let row = "INSERT INTO journal (upgrade_id, step, mark, at, detail) SELECT id, 0, 'undone', '', '' FROM upgrades";
+    database.execute(&format!("{row} WHERE state = 'running'"), []).unwrap();
+    let root = crash.tiny.root.canonicalize().unwrap();
+    let back = format!("client --root {} rollback --to 1.0.0 ", root.display());
+    for _ in 0..2 {
+        let told = crash.tiny.client(&UPGRADE[..2]).expect_error(22, "ROLLBACK_FAILED");
+        assert!(told.message().contains(&back), "{told:?}");
+    }
+    crash.tiny.client(&["rollback", "--to", "1.0.0", "--yes"]).expect(0);
+    crash.stack_is("1.0.0");
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! Containers that somebody removed, stopped or replaced: told, and brought back.
+
+use crate::support::stack::{Device, IDLE, Stack, docker};
+
+fn installed() -> (Stack, Device) {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE).service("side", IDLE).dockerfile("side", "LABEL unlike=app");
+    });
+    let device = Device::init(&stack);
+    (stack, device)
+}
+
+/// What `doctor` has to say of containers, and its exit code.
+fn told(device: &Device) -> (i32, Vec<(String, String)>) {
+    let (code, found) = device.ask(&["doctor"]);
+    let findings = found["findings"].as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let own = findings.filter(|finding| finding["check"] == "containers" && finding["status"] != "ok");
+    (code, own.map(|finding| (text(&finding["message"]), text(&finding["help"]))).collect())
+}
+
+#[test]
+fn a_container_that_somebody_removed_comes_back_with_the_next_upgrade() {
+    let (mut stack, device) = installed();
+    assert_eq!(told(&device), (0, vec![]));
+    let side = device.container("side");
+    docker(&["rm", "-f", &device.container("app").id]);
+    let (code, findings) = told(&device);
+    assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
+    assert!(findings[0].0.contains("app") && findings[0].1.contains("client upgrade"), "{findings:?}");
+
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert!(device.container("app").running);
+    assert_eq!(device.container("side"), side, "what is there is not touched");
+    assert_eq!(device.upgrade(&[]).outcome["strategy"], "none");
+
+    // A newer release that is refused changes nothing about it.
+    stack.release("1.1.0", |r| {
+        r.rebuild("app").service("app", "command: [sh, -c, 'exit 1']");
+    });
+    assert_eq!(device.upgrade(&[]).code, 20);
+    docker(&["rm", "-f", &device.container("app").id]);
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, &ended.outcome["error"]["code"]), (11, &"QUARANTINED".into()), "{ended:#?}");
+    assert!(ended.outcome["warnings"].to_string().contains("app"), "{ended:#?}");
+    assert!(device.container("app").running);
+    assert_eq!(told(&device).1, []);
+}
+
+#[test]
+fn the_doctor_tells_what_does_not_run_or_is_another_release_s() {
+    let (_stack, device) = installed();
+    let app = device.container("app");
+    docker(&["stop", "-t", "0", &app.id]);
+    let (code, findings) = told(&device);
+    assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
+    let command = findings[0].1.split('\'').nth(1).unwrap();
+    assert!(command.starts_with("docker compose "), "{findings:?}");
+    docker(&command.split(' ').skip(1).collect::<Vec<_>>());
+    assert_eq!(told(&device), (0, vec![]), "the command that was told mends it");
+    assert_eq!(device.container("app").id, app.id);
+}
