@@ -17,8 +17,11 @@ pub struct StateLock {
     path: PathBuf,
 }
 
+/// What was locked for which path.
+type Kept = Vec<(PathBuf, Vec<File>)>;
+
 /// Locks that outlive their holders, once [`StateLock::outlive_holders`] was called.
-static KEPT: Mutex<Option<Vec<(PathBuf, Vec<File>)>>> = Mutex::new(None);
+static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
 
 impl StateLock {
     /// From now on a lock that is given back stays with this process until it ends, or until it takes the lock again.
@@ -114,7 +117,7 @@ fn held(path: &Path) -> Fault {
     }
 }
 
-fn kept() -> std::sync::MutexGuard<'static, Option<Vec<(PathBuf, Vec<File>)>>> {
+fn kept() -> std::sync::MutexGuard<'static, Option<Kept>> {
     KEPT.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 

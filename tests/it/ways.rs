@@ -106,6 +106,8 @@ fn a_rollback_gets_back_what_was_pruned_before_it_touches_anything() {
     assert_eq!(ended.code, 1, "{ended:#?}");
     let message = ended.outcome["error"]["message"].as_str().unwrap();
     assert!(message.contains(&format!("{}-app:1", stack.project())), "it says what is missing: {message}");
+    let help = ended.outcome["error"]["help"].as_str().unwrap();
+    assert!(help.contains("doctor --fix") && help.contains("--bundle"), "{help}");
     assert_eq!(device.containers(), before, "nothing was touched");
     assert_eq!(device.version("current"), "1.1.0");
 }

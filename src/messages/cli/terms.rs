@@ -111,6 +111,13 @@ mod tests {
     }
 
     #[test]
+    fn what_doctor_looks_at_has_a_chinese_word() {
+        for check in ["engine", "disk", "state", "reserve", "pointers", "journal", "backups", "containers"] {
+            assert_ne!(term(check, Lang::Zh), check);
+        }
+    }
+
+    #[test]
     fn no_token_is_listed_twice() {
         let mut names: Vec<_> = CHINESE.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
