@@ -70,6 +70,7 @@ pub enum Say {
     ConfigSetAside { path: String, kept: String },
     ToFactory { to: String, cause: String },
     NextCommands { root: String, project: String, backup: Option<String>, versions: Vec<String> },
+    StackDown { current: String },
     BroughtBack { services: String },
     AtFactory { factory: String, before: String, cause: String },
     ContainerGone { service: String },
@@ -181,6 +182,9 @@ impl Say {
                     "What can run is left running. Next:\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50\n  client --root {root} backup create    # the data as it is now{restore}\n  client --root {root} upgrade    # tries again{back}"
                 )
             }
+            StackDown { current } => format!(
+                "the stack has no containers: somebody took it down. 'docker compose --project-directory {current} up -d' brings it up"
+            ),
             BroughtBack { services } => {
                 format!("the container of {services} was removed by somebody and was made again")
             }
@@ -321,6 +325,9 @@ impl Say {
                     "能运行的服务保持运行。下一步：\n  client --root {root} doctor --fix\n  docker compose -p {project} ps -a\n  docker compose -p {project} logs --tail 50\n  client --root {root} backup create    # 当前的数据{restore}\n  client --root {root} upgrade    # 重试{back}"
                 )
             }
+            StackDown { current } => format!(
+                "应用没有任何容器：已被停用。可用 'docker compose --project-directory {current} up -d' 启动"
+            ),
             BroughtBack { services } => format!("{services} 的容器曾被他人删除，已重新创建"),
             AtFactory { factory, before, cause } if factory == before => {
                 format!("出厂版本 {factory} 未能恢复运行（{cause}），已重新安装")

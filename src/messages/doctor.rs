@@ -28,6 +28,7 @@ pub enum Look {
     BackupsAgree,
     BackupProblem { what: String },
     ContainersWell { version: String },
+    StackDown { current: String },
     ContainerMissing { service: String },
     ContainerStopped { name: String, state: &'static str, project: String, service: String },
     ContainerForeign { name: String, version: String },
@@ -96,6 +97,8 @@ impl Look {
             BackupProblem { what } => format!("backup records and files do not agree: {what}"),
             ContainersWell { version } if zh => format!("{version} 的所有容器都在运行"),
             ContainersWell { version } => format!("all containers of {version} are there and run"),
+            StackDown { .. } if zh => "应用没有任何容器".into(),
+            StackDown { .. } => "the stack has no containers: somebody took it down".into(),
             ContainerMissing { service } if zh => format!("服务 {service} 没有容器"),
             ContainerMissing { service } => format!("the service {service} has no container"),
             ContainerStopped { name, state, .. } if zh => format!("{name} 未运行（{state}）"),
@@ -117,6 +120,12 @@ impl Look {
             }
             ContainerStopped { project, service, .. } => {
                 return format!("Run 'docker compose -p {project} start {service}'.");
+            }
+            StackDown { current } if zh => {
+                return format!("请运行 'docker compose --project-directory {current} up -d'。");
+            }
+            StackDown { current } => {
+                return format!("Run 'docker compose --project-directory {current} up -d'.");
             }
             ContainerForeign { version, .. } if zh => {
                 return format!("请运行 'client upgrade --target {version} --force-full'。");

@@ -187,7 +187,14 @@ async fn try_upgrade(
             Some(why) => Ok(repair::repair(installation, &tools, why, progress).await?.outcome),
             None => {
                 let lost = ways::keep_up(installation, &tools.engine, progress).await?;
-                let warnings = lost.into_iter().map(|way| Say::Way(way).text(progress.lang())).collect();
+                let mut warnings: Vec<String> =
+                    lost.into_iter().map(|way| Say::Way(way).text(progress.lang())).collect();
+                if offer.installed.is_some() && standing::is_down(installation, &tools).await? {
+                    let current = installation.layout.current().display().to_string();
+                    let say = Say::StackDown { current };
+                    warnings.push(say.text(progress.lang()));
+                    progress.warning(progress::Step::CheckingUpdates, say);
+                }
                 Ok(Outcome { warnings, ..nothing_to_do(&offer, progress) })
             }
         };

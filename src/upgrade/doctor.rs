@@ -206,6 +206,14 @@ impl Report {
             // Told with the pointers.
             Ok(None) | Err(_) => return,
         };
+        match standing::is_down(installation, tools).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let current = installation.layout.current().display().to_string();
+                return self.broken("containers", Look::StackDown { current });
+            }
+            Err(fault) => return self.bad("containers", &fault),
+        }
         let troubles = match standing::troubles(installation, tools, &version).await {
             Ok(troubles) => troubles,
             Err(fault) => return self.bad("containers", &fault),

@@ -50,10 +50,19 @@ pub async fn troubles(installation: &Installation, tools: &Tools, version: &Vers
     Ok(found)
 }
 
-/// The services that had a container and have none any more: somebody removed it.
+/// Whether no service has a container: a person took the whole stack down, and brings it up again.
+pub async fn is_down(installation: &Installation, tools: &Tools) -> Result<bool> {
+    let containers = tools.engine.containers(&installation.settings.project).await?;
+    Ok(containers.iter().all(|one| one.one_off))
+}
+
+/// The services that had a container and have none any more: somebody removed it. None where the whole stack is down.
 pub async fn removed(installation: &Installation, tools: &Tools) -> Result<Vec<String>> {
     let containers = tools.engine.containers(&installation.settings.project).await?;
     let there: BTreeSet<&str> = containers.iter().map(|one| one.service.as_str()).collect();
+    if containers.iter().all(|one| one.one_off) {
+        return Ok(Vec::new());
+    }
     let mut gone = installation.store.with(origin::services)?;
     gone.retain(|service| !there.contains(service.as_str()));
     // Compose is asked only then: an upgrade that has nothing to do is quick.

@@ -180,11 +180,14 @@ mod tests {
             source: "/srv/x".into(),
             newest: "1.1.0".parse().unwrap(),
             written: vec!["/srv/x/manifest.json".into()],
+            left: Vec::new(),
         };
         assert_eq!(
             published(&view, Look { lang: Lang::Zh, ..EN }),
             "✓ 版本 1.0.0 已发布到 /srv/x\n  最新版本  1.1.0\n  已写入    /srv/x/manifest.json\n"
         );
+        let left = PublishView { left: vec!["out/x-0.9.0.bundle".into()], ..view };
+        assert!(published(&left, EN).contains("  ! not published"), "{}", published(&left, EN));
     }
 
     #[test]

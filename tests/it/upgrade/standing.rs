@@ -61,4 +61,13 @@ fn the_doctor_tells_what_does_not_run_or_is_another_release_s() {
     docker(&command.split(' ').skip(1).collect::<Vec<_>>());
     assert_eq!(told(&device), (0, vec![]), "the command that was told mends it");
     assert_eq!(device.container("app").id, app.id);
+
+    device.compose(&["down"]);
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, device.containers().len()), (0, 0), "who took the stack down wants it down");
+    assert!(ended.outcome["warnings"].to_string().contains(" up -d"), "{ended:#?}");
+    let (_, findings) = told(&device);
+    let command = findings[0].1.split('\'').nth(1).unwrap();
+    docker(&command.split(' ').skip(1).collect::<Vec<_>>());
+    assert_eq!(told(&device), (0, vec![]), "the command that was told mends it");
 }
