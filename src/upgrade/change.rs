@@ -370,7 +370,9 @@ fn shell_word(text: &str) -> String {
 
 /// Puts the version a failed upgrade led to in quarantine, where the failure says something about it.
 pub fn quarantine(world: &World<'_>, fault: &Fault) -> Result<()> {
-    if world.plan.kind != Kind::Upgrade || !quarantine::speaks_against(fault.code()) {
+    // A version that was only to be mended runs all the same.
+    let mended = world.plan.from.as_ref() == Some(&world.plan.to);
+    if world.plan.kind != Kind::Upgrade || mended || !quarantine::speaks_against(fault.code()) {
         return Ok(());
     }
     let content = world.plan.manifest_hash.as_ref();

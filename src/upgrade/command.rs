@@ -17,7 +17,7 @@ use super::step::Step;
 use super::ways;
 use super::{pointers, quarantine};
 use crate::docker::Engine;
-use crate::fault::Result;
+use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::{self, Outcome, Progress};

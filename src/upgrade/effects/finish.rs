@@ -91,7 +91,10 @@ fn record(world: &World<'_>, probation: Option<&Probation>) -> Result<()> {
                     ],
                 )?;
                 quarantine::at_commit(db, &world.plan)?;
-                soak::record(db, probation)?;
+                // What only mends the version that runs does not end its probation.
+                if world.plan.from.as_ref() != Some(&world.plan.to) {
+                    soak::record(db, probation)?;
+                }
             }
             for service in &change.services {
                 let replaced = !matches!(service.action, Action::Unchanged);

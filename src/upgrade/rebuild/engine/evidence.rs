@@ -76,7 +76,8 @@ mod tests {
         let web = |image, hour, state| container("web", image, hour, state);
         let db = |image, hour, state| container("db", image, hour, state);
         use State::{Created, Exited, Running};
-        let cases: [(&str, Vec<Container>, &Version, Option<&Version>, &Version); 7] = [
+        type Case<'a> = (&'a str, Vec<Container>, &'a Version, Option<&'a Version>, &'a Version);
+        let cases: [Case<'_>; 7] = [
             ("at rest", vec![web('b', 1, Running)], &new, Some(&old), &new),
             ("all new ones made", vec![web('a', 1, Running), web('b', 2, Created)], &old, None, &old),
             ("pointer switched", vec![web('a', 1, Running), web('b', 2, Created)], &new, None, &old),
