@@ -29,11 +29,12 @@ const SHORT: Duration = Duration::from_millis(500);
 /// Passes while the services run; where they write faster than is copied, more would not help.
 const MOST_PASSES: usize = 3;
 
-/// A copy that is being made. One that is dropped before it is sealed is removed, and its row is `failed`.
+/// A copy that is being made. One that is dropped before it is sealed or archived is removed, and its row is `failed`.
 pub struct Stage {
     manager: BackupManager,
     record: Record,
     parts: Vec<Source>,
+    /// Nothing is to be removed any more.
     sealed: bool,
     _writer: StateLock,
 }
@@ -90,10 +91,20 @@ impl BackupManager {
         cancel: &AtomicBool,
     ) -> Result<Record> {
         let _writer = self.lock_writer("backup create")?;
-        let mut record = self.get(id)?;
-        if record.status == Status::Complete {
-            return Ok(record);
+        let record = self.get(id)?;
+        match record.status {
+            Status::Complete => Ok(record),
+            _ => self.archive_locked(record, packing, progress, cancel),
         }
+    }
+
+    fn archive_locked(
+        &self,
+        mut record: Record,
+        packing: &Packing,
+        progress: &Progress,
+        cancel: &AtomicBool,
+    ) -> Result<Record> {
         let folder = self.stage_of(&record);
         // An earlier attempt's.
         super::remove_file(&self.unfinished(&record))?;
@@ -191,6 +202,13 @@ impl Stage {
         self.manager.records().put(&self.record)?;
         self.sealed = true;
         Ok(self.record.clone())
+    }
+
+    /// Writes the archive at once, reads it back, and removes the copy. On any error nothing is left.
+    pub fn archive(mut self, packing: &Packing, progress: &Progress, cancel: &AtomicBool) -> Result<Record> {
+        let record = self.manager.archive_locked(self.record.clone(), packing, progress, cancel)?;
+        self.sealed = true;
+        Ok(record)
     }
 
     fn pass(&mut self, cancel: &AtomicBool, copied: &mut dyn FnMut(u64)) -> Result<()> {

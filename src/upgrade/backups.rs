@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::change::{self, Tools};
-use super::effects::backup;
+use super::effects::backup::{self, Archive};
 use super::installation::Installation;
 use super::journal::{ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan};
@@ -42,7 +42,7 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     let mut world =
         World::new(installation, &tools.engine, &tools.compose, progress, &id, plan, Facts::default());
     analyse::compile_current(&mut world).await?;
-    let made = backup::make_backup(&mut world, BackupKind::Manual, of_version).await;
+    let made = backup::make_backup(&mut world, BackupKind::Manual, of_version, Archive::Now).await;
     let archived = backup::archived(&mut world).await;
     let work = installation.layout.work(&id);
     std::fs::remove_dir_all(&work).at(&work)?;

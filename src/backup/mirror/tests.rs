@@ -146,7 +146,7 @@ fn perform(root: &Path, act: &Act) {
         Act::Link(a, b) if is_file(&at(a)) => fs::hard_link(at(a), at(b)),
         Act::Symlink(a, b) => symlink(at(a), at(b)),
         Act::Fifo(n) => {
-            let folder = fs::File::open(at(n).parent().unwrap())?;
+            let folder = rustix::fs::open(at(n).parent().unwrap(), FOLDER, Mode::empty())?;
             let mode = Mode::from_raw_mode(0o640);
             Ok(rustix::fs::mknodat(&folder, at(n).file_name().unwrap(), FileType::Fifo, mode, 0)?)
         }

@@ -21,6 +21,7 @@ use crate::state::meta;
 use crate::upgrade::Installation;
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::world::World;
+use crate::upgrade::{killpoint, step};
 
 /// The installed version and the one that is about to come.
 pub type Versions = Option<(Version, Option<Version>)>;
@@ -71,7 +72,7 @@ pub async fn backup(world: &mut World<'_>) -> Result<()> {
         return Ok(());
     }
     let versions = of_upgrade(world);
-    let id = make_backup(world, kind_of(world), versions).await?;
+    let id = make_backup(world, kind_of(world), versions, Archive::Later).await?;
     world.learn(|facts| facts.backup_id = id)?;
     archive_meanwhile(world);
     Ok(())
@@ -86,12 +87,22 @@ fn of_upgrade(world: &World<'_>) -> Versions {
     world.plan.from.clone().map(|from| (from, Some(world.plan.to.clone())))
 }
 
+/// When the archive is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Archive {
+    /// At once; who stops it before the end leaves nothing.
+    Now,
+    /// The copy is enough for the time being: see [`archived`].
+    Later,
+}
+
 /// Makes a backup of the data of the release that is described by the compiled model [`OLD_MODEL`]; none where
-/// the stack has no data. Its archive may be still to be written: see [`archived`].
+/// the stack has no data.
 pub async fn make_backup(
     world: &mut World<'_>,
     kind: BackupKind,
     versions: Versions,
+    archive: Archive,
 ) -> Result<Option<String>> {
     let Some((request, writers)) = request(world, kind, versions).await? else { return Ok(None) };
     let copied = match world.stage.take() {
@@ -99,7 +110,7 @@ pub async fn make_backup(
         None => begin(world, request).await?,
     };
     let record = match copied {
-        Ok(stage) => cut(world, stage, &writers).await?,
+        Ok(stage) => cut(world, stage, &writers, archive).await?,
         Err(request) => at_once(world, request, &writers).await?,
     };
     Ok(Some(record.id))
@@ -148,7 +159,12 @@ async fn begin(
 }
 
 /// Takes what changed while nothing writes, and makes the copy last.
-async fn cut(world: &mut World<'_>, mut stage: Stage, writers: &[Container]) -> Result<Record> {
+async fn cut(
+    world: &mut World<'_>,
+    mut stage: Stage,
+    writers: &[Container],
+    archive: Archive,
+) -> Result<Record> {
     let cancel = CancelOnDrop::default();
     let began = Instant::now();
     freeze(world, writers).await?;
@@ -157,6 +173,13 @@ async fn cut(world: &mut World<'_>, mut stage: Stage, writers: &[Container]) -> 
     thaw(world.installation, &world.engine).await?;
     frozen_for(world, writers, began)?;
     let stage = done?;
+    if archive == Archive::Now {
+        let (packing, progress, stop) = (packing(world), world.progress.clone(), cancel.0.clone());
+        let record = blocking(world, move || stage.archive(&packing, &progress, &stop)).await?;
+        warn(world, &record)?;
+        world.progress.finished(Step::CreatingBackup, Say::BackupFinished { id: record.id.clone() });
+        return Ok(record);
+    }
     let record = blocking(world, move || stage.seal()).await?;
     world.progress.finished(Step::CreatingBackup, Say::BackupTaken { id: record.id.clone() });
     Ok(record)
@@ -236,10 +259,12 @@ pub async fn archived(world: &mut World<'_>) -> Result<()> {
     Ok(())
 }
 
+fn warn(world: &mut World<'_>, record: &Record) -> Result<()> {
+    record.warnings().into_iter().try_for_each(|text| world.warn(Step::CreatingBackup, Say::Warning { text }))
+}
+
 fn tell(world: &mut World<'_>, record: &Record) -> Result<()> {
-    for text in record.warnings() {
-        world.warn(Step::CreatingBackup, Say::Warning { text })?;
-    }
+    warn(world, record)?;
     world.progress.note(Step::CreatingBackup, Say::BackupFinished { id: record.id.clone() });
     Ok(())
 }
@@ -273,6 +298,7 @@ async fn freeze(world: &World<'_>, containers: &[Container]) -> Result<()> {
             return Err(fault);
         }
     }
+    killpoint::reached("frozen", &step::Step::Backup);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use super::backup::{make_backup, stop_archiving, thaw_going_back};
+use super::backup::{Archive, make_backup, stop_archiving, thaw_going_back};
 use super::containers::{downtime_begins, grace, put_down, put_up};
 use super::data::{Data, Place, Purpose, all_data, mounts_any};
 use super::volume::Volume;
@@ -37,7 +37,7 @@ async fn keep_what_was_written(world: &mut World<'_>) -> Result<()> {
         return Ok(());
     }
     let to = world.plan.to.clone();
-    match make_backup(world, BackupKind::Safety, Some((to, None))).await {
+    match make_backup(world, BackupKind::Safety, Some((to, None)), Archive::Later).await {
         Ok(id) => world.learn(|facts| facts.safety_backup_id = id),
         Err(fault) => {
             let text = fault.message(world.progress.lang());

@@ -1,6 +1,7 @@
 //! Stopped from outside in the middle of its work: by a signal, by a cut download, by another client's lock.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::time::Duration;
 
@@ -111,21 +112,16 @@ fn a_signal_in_the_swap_leaves_a_state_that_the_next_run_finishes() {
 #[test]
 fn what_a_killed_backup_froze_is_thawed_by_the_next_command() {
     let crash = Crash::installed(|_| {});
-    let volume =
-        docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &crash.tiny.things("volume")[0]]);
-    let noise: Vec<u8> = (0..24 << 20).map(|_| rand::random()).collect();
-    std::fs::write(format!("{}/noise", volume.trim()), noise).unwrap();
     let paused = || {
         let project = format!("label=com.docker.compose.project={}", crash.tiny.project);
         let told = docker(&["ps", "-q", "--filter", "status=paused", "--filter", &project]);
         told.lines().count()
     };
     for next in [&["upgrade", "--yes", "--target", "1.0.0"][..], &["backup", "create"]] {
-        let mut child = crash.tiny.spawn(&["backup", "create"]);
-        wait_for("a frozen container", || paused() > 0);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(paused() > 0, "the backup was over before it was killed");
+        let mut backup = crash.tiny.command(&["backup", "create"]);
+        let killed = backup.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+        assert!(paused() > 0, "nothing was frozen");
         crash.tiny.client(next).expect(0);
         assert_eq!(paused(), 0);
     }
@@ -134,6 +130,8 @@ fn what_a_killed_backup_froze_is_thawed_by_the_next_command() {
         list["backups"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == "complete").count(), 1, "{list:#}");
     assert!(!statuses.contains(&"running"), "{list:#}");
+    let left = crate::support::tiny::names_in(&crash.tiny.root.join("backups"));
+    assert!(!left.iter().any(|name| name.ends_with(".stage")), "{left:?}");
 }
 
 #[test]
@@ -145,10 +143,9 @@ fn nobody_comes_in_before_a_client_that_is_stopping_is_gone() {
     std::fs::write(format!("{}/noise", volume.trim()), noise).unwrap();
     let mut first = crash.tiny.spawn(&["backup", "create"]);
     let writes = || {
-        let entries = std::fs::read_dir(crash.tiny.root.join("backups")).unwrap();
-        entries
-            .map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len()))
-            .any(|size| size > 1 << 20)
+        let entries = std::fs::read_dir(crash.tiny.root.join("backups")).unwrap().map(Result::unwrap);
+        let mut archives = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".part"));
+        archives.any(|archive| archive.metadata().is_ok_and(|found| found.len() > 1 << 20))
     };
     wait_for("a backup that is being written", writes);
     send(&first, Signal::INT);
