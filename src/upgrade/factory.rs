@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use super::change::{self, MOST_ATTEMPTS, Tools};
+use super::effects::backup;
 use super::ending::{Ended, Ending, end, end_as, remove_work};
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::{Facts, Failure, Kind, Plan, PreviousAfter};
@@ -37,6 +38,10 @@ pub async fn escalate(
             return end(parent, journal, Ending::Stuck(stuck), started);
         }
     };
+    // Its own backup would wait for the one that is still being archived; the copy of that stays until later.
+    if let Err(broken) = backup::stop_archiving(parent).await {
+        parent.unwritten.push(broken);
+    }
     let cause = level1.message(parent.progress.lang());
     let say = Say::ToFactory { to: factory.to_string(), cause };
     parent.progress.started(progress::Step::RollingBack, say);

@@ -23,6 +23,8 @@ pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
     let facts = world.facts().clone();
     match facts.backup_id {
         Some(id) if world.change()?.restores_data && facts.data_at_risk => {
+            // There is one writer of backups at a time, and what is copied is enough for now.
+            stop_archiving(world).await?;
             keep_what_was_written(world).await?;
             restore_from(world, &id).await
         }

@@ -247,3 +247,31 @@ fn killed_anywhere_in_it_the_next_run_ends_with_one_or_the_other() {
     assert_eq!(helpers(&stack), "");
     drop(folder);
 }
+
+#[test]
+fn what_the_failed_version_wrote_is_kept_also_while_the_archive_of_before_is_still_written() {
+    let (mut stack, device) = installed();
+    fill(&device);
+    // Much that is slow to compress: the new version has failed long before the archive is whole.
+    let noise: Vec<u8> =
+        (0..48 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 13) as u8 & 0x3f).collect();
+    fs::write(device.path("shared/data/noise"), noise).unwrap();
+    let settings = device.read("client.toml");
+    let slow = settings.replace("threads = 0", "threads = 1\nlevel = 12");
+    assert_ne!(slow, settings);
+    device.write("client.toml", &slow);
+    let before = state(&device);
+    failing_migration(&mut stack, true);
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 20, "{ended:#?}");
+    assert_eq!(state(&device), before);
+    let (_, list) = device.ask(&["backup", "list"]);
+    let backups = list["backups"].as_array().unwrap();
+    let kinds: Vec<(&str, &str)> =
+        backups.iter().map(|one| (one["kind"].as_str().unwrap(), one["status"].as_str().unwrap())).collect();
+    assert_eq!(kinds, [("pre-upgrade", "complete"), ("safety", "complete")], "{list:#}");
+    let kept = backups[1]["id"].as_str().unwrap();
+    assert!(ended.outcome["warnings"].to_string().contains(kept), "{ended:#?}");
+    assert_eq!(device.run(&["backup", "restore", kept, "--yes"]).code, 0);
+    assert_eq!(device.sh("db", "cat /rows/a"), "two");
+}
