@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::data::{Data, Purpose, all_data, mounts_any, part};
 use crate::backup::{BackupManager, BackupRequest, Kind as BackupKind, Packing, Record, Stage};
@@ -22,6 +22,9 @@ use crate::upgrade::Installation;
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::world::World;
 use crate::upgrade::{killpoint, step};
+
+/// The priority of what is done beside the services.
+const NICE: i32 = 10;
 
 /// The installed version and the one that is about to come.
 pub type Versions = Option<(Version, Option<Version>)>;
@@ -38,7 +41,7 @@ impl Drop for CancelOnDrop {
 
 /// An archive that is written while the change goes on.
 pub struct Archiving {
-    work: JoinHandle<Result<Record>>,
+    work: oneshot::Receiver<Result<Record>>,
     _cancel: CancelOnDrop,
 }
 
@@ -187,7 +190,7 @@ async fn cut(
 
 /// Writes the archive while nothing writes to the data.
 async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &[Container]) -> Result<Record> {
-    let (read, mut was_read) = tokio::sync::oneshot::channel();
+    let (read, mut was_read) = oneshot::channel();
     request.read = Some(Box::new(move || {
         // Nobody waits any more when the backup was given up.
         let _ = read.send(());
@@ -223,9 +226,14 @@ fn archive_meanwhile(world: &mut World<'_>) {
     let cancel = CancelOnDrop::default();
     let (manager, stop) = (manager(world), cancel.0.clone());
     let packing = packing(world);
-    // It would tell of its progress between that of the steps.
-    let work =
-        tokio::task::spawn_blocking(move || manager.archive(&id, &packing, &Progress::silent(), &stop));
+    let (done, work) = oneshot::channel();
+    std::thread::spawn(move || {
+        // The services that are swapped meanwhile come first; threads made by this one inherit that. Where it is not
+        // allowed, the archive is written all the same.
+        let _as_it_was = rustix::process::setpriority_process(None, NICE);
+        // It would tell of its progress between that of the steps. Nobody waits for it after Ctrl-C.
+        let _given_up = done.send(manager.archive(&id, &packing, &Progress::silent(), &stop));
+    });
     world.archiving = Some(Archiving { work, _cancel: cancel });
 }
 
