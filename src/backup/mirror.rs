@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use super::entry::{Entry, EntryKind};
 use super::meta::{self, Node};
 use super::swap::STAGING;
+use super::walk::gone;
 use crate::fault::{Code, Fault, IoContext, Result};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -360,15 +361,6 @@ fn remove(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
             std::fs::remove_dir_all(path)
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// `None` where the name is gone, or was exchanged for something of another kind.
-fn gone<T>(result: rustix::io::Result<T>, shown: &Path) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => Ok(None),
-        Err(error) => Err(Fault::io(shown, error.into())),
     }
 }
 

@@ -160,7 +160,7 @@ impl Walk<'_, '_> {
 }
 
 /// `None` where the name is gone, or was exchanged for something of another kind.
-fn gone<T>(result: rustix::io::Result<T>, disk: &Path) -> Result<Option<T>> {
+pub fn gone<T>(result: rustix::io::Result<T>, disk: &Path) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => Ok(None),

@@ -18,10 +18,6 @@ use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::{Outcome, Progress, Step};
 use crate::release::Version;
 
-fn manager(installation: &Installation) -> BackupManager {
-    BackupManager::new(installation.store.clone(), installation.layout.backups())
-}
-
 /// Backs the data of the running stack up.
 pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<Record> {
     let _lock = installation.lock("backup create")?;
@@ -30,7 +26,7 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     let stuck = is_stuck(installation)?;
     if stuck {
         backup::thaw(installation, &tools.engine).await?;
-        manager(installation).reconcile()?;
+        installation.backup_manager().reconcile()?;
     } else {
         settle(installation, &tools, progress).await?;
     }
@@ -49,13 +45,13 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     let cause = "the stack has neither named volumes nor persist paths";
     archived?;
     let made = made?.ok_or_else(|| Fault::new(Code::BackupFailed, &installation.settings.project, cause))?;
-    manager(installation).get(&made)
+    installation.backup_manager().get(&made)
 }
 
 /// All backups, oldest first.
 pub fn backup_list(installation: &Installation) -> Result<Vec<Record>> {
     rebuild::recover_backups(installation)?;
-    manager(installation).list()
+    installation.backup_manager().list()
 }
 
 /// A backup and every entry in it.
@@ -163,13 +159,13 @@ pub async fn backup_restore(
 /// Deletes a backup.
 pub fn backup_delete(installation: &Installation, id: &str) -> Result<Record> {
     let _lock = installation.lock("backup delete")?;
-    manager(installation).delete(id)
+    installation.backup_manager().delete(id)
 }
 
 /// Deletes what the retention rules no longer keep, after mending records and files that do not agree.
 pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
     let _lock = installation.lock("backup prune")?;
-    let manager = manager(installation);
+    let manager = installation.backup_manager();
     manager.reconcile()?;
     let packing = Packing::from(&installation.settings.backup);
     for left in manager.staged()? {
@@ -223,7 +219,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&BackupManager) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     rebuild::recover_backups(installation)?;
-    let manager = Arc::new(manager(installation));
+    let manager = Arc::new(installation.backup_manager());
     let done = tokio::task::spawn_blocking(move || work(&manager));
     done.await.map_err(|error| Fault::from_error(Code::BackupFailed, "backup", error))?
 }

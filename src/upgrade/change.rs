@@ -20,7 +20,6 @@ use super::runner::{Left, Runner};
 use super::soak;
 use super::step::Step;
 use super::world::World;
-use crate::backup::BackupManager;
 use crate::docker::{Compose, Engine};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -102,7 +101,7 @@ pub async fn finish(
     backup::thaw(installation, &tools.engine).await?;
     super::rebuild::rebuild_from_engine(installation, &tools.engine).await?;
     // A backup whose process was killed is not running any more.
-    BackupManager::new(installation.store.clone(), installation.layout.backups()).reconcile()?;
+    installation.backup_manager().reconcile()?;
     let Some(change) = journal.unfinished()? else {
         return Ok(None);
     };

@@ -11,7 +11,7 @@ use super::installation::Installation;
 use super::journal::Journal;
 use super::standing::{self, Kind, Trouble};
 use super::{pointers, rebuild, releases, ways};
-use crate::backup::{BackupManager, Kind as BackupKind, Problem};
+use crate::backup::{Kind as BackupKind, Problem};
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Lang;
@@ -173,7 +173,7 @@ impl Report {
     }
 
     fn backups(&mut self, installation: &Installation, fix: bool) {
-        let manager = BackupManager::new(installation.store.clone(), installation.layout.backups());
+        let manager = installation.backup_manager();
         let keep = installation.settings.backup.keep;
         let mended = match fix {
             true => manager

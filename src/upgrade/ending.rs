@@ -7,6 +7,7 @@ use super::journal::{ChangeState, Journal};
 use super::plan::Kind;
 use super::report;
 use super::world::World;
+use crate::durable;
 use crate::exit::{self, Disposition};
 use crate::fault::{Fault, Result};
 use crate::layout::Layout;
@@ -112,10 +113,7 @@ pub fn remove_work(layout: &Layout, id: &str, state: ChangeState) -> Result<()> 
         return Ok(());
     }
     let folder = layout.work(id);
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Fault::io(&folder, error)),
-        _ => {}
-    }
+    durable::remove_dir_all(&folder)?;
     // Another change may have its files there, or nobody ever had.
     match std::fs::remove_dir(layout.all_work()) {
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::rebuild;
+use crate::backup::BackupManager;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Layout;
 use crate::settings::Settings;
@@ -20,6 +21,11 @@ pub struct Installation {
 }
 
 impl Installation {
+    /// Its backups.
+    pub fn backup_manager(&self) -> BackupManager {
+        BackupManager::new(self.store.clone(), self.layout.backups())
+    }
+
     /// Opens the installation in `root`.
     pub fn open(root: &Path) -> Result<Self> {
         let root = root.canonicalize().at(root)?;

@@ -23,7 +23,6 @@ pub use words::{tell, untold};
 use super::installation::Installation;
 use super::pointers;
 use super::running::RUNS;
-use crate::backup::BackupManager;
 use crate::durable;
 use crate::fault::{Code, Fault, Result};
 use crate::layout::{Layout, Pointer};
@@ -144,7 +143,7 @@ fn recover_backups_locked(installation: &Installation) -> Result<()> {
     if fact(&installation.store, BACKUPS)?.is_none() {
         return Ok(());
     }
-    let manager = BackupManager::new(installation.store.clone(), installation.layout.backups());
+    let manager = installation.backup_manager();
     let recovered = manager.recover(&std::sync::atomic::AtomicBool::new(false))?;
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let losses: Vec<Loss> =

@@ -12,7 +12,7 @@ use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::step::Step;
 use super::{pointers, rebuild, releases, repair, running, ways};
-use crate::backup::{BackupManager, Record, Status};
+use crate::backup::{Record, Status};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -170,7 +170,7 @@ fn backup_to_restore(
     if !wanted {
         return Ok(None);
     }
-    let manager = BackupManager::new(installation.store.clone(), installation.layout.backups());
+    let manager = installation.backup_manager();
     let fits = manager.list()?.into_iter().rev().find(|record| {
         record.status == Status::Complete
             && record.version.as_ref() == Some(to)

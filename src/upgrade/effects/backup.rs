@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::data::{Data, Purpose, all_data, mounts_any, part};
-use crate::backup::{BackupManager, BackupRequest, Kind as BackupKind, Packing, Record, Stage};
+use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
 use crate::docker::{Container, Engine, Model, State};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
@@ -65,7 +65,7 @@ pub async fn drop_copy(world: &mut World<'_>) -> Result<()> {
         return Ok(());
     }
     // That of a process that was killed.
-    let manager = manager(world);
+    let manager = world.installation.backup_manager();
     blocking(world, move || manager.abandon()).await
 }
 
@@ -149,7 +149,8 @@ async fn begin(
     request: BackupRequest,
 ) -> Result<std::result::Result<Stage, BackupRequest>> {
     let cancel = CancelOnDrop::default();
-    let (manager, progress, stop) = (manager(world), world.progress.clone(), cancel.0.clone());
+    let (manager, progress, stop) =
+        (world.installation.backup_manager(), world.progress.clone(), cancel.0.clone());
     blocking(world, move || {
         if !manager.can_stage(&request.parts)? {
             return Ok(Err(request));
@@ -198,8 +199,11 @@ async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &[C
     let began = Instant::now();
     freeze(world, writers).await?;
     let cancel = CancelOnDrop::default();
-    let work =
-        Arc::new(manager(world)).create_in_background(request, world.progress.clone(), cancel.0.clone());
+    let work = Arc::new(world.installation.backup_manager()).create_in_background(
+        request,
+        world.progress.clone(),
+        cancel.0.clone(),
+    );
     let mut work = std::pin::pin!(work);
     // Frozen only while the data is read; checking the archive needs nobody to wait.
     let early = tokio::select! {
@@ -224,7 +228,7 @@ fn frozen_for(world: &mut World<'_>, writers: &[Container], began: Instant) -> R
 fn archive_meanwhile(world: &mut World<'_>) {
     let Some(id) = world.facts().backup_id.clone() else { return };
     let cancel = CancelOnDrop::default();
-    let (manager, stop) = (manager(world), cancel.0.clone());
+    let (manager, stop) = (world.installation.backup_manager(), cancel.0.clone());
     let packing = packing(world);
     let (done, work) = oneshot::channel();
     std::thread::spawn(move || {
@@ -255,7 +259,7 @@ pub async fn archived(world: &mut World<'_>) -> Result<()> {
         let done = done.map_err(|error| Fault::from_error(Code::BackupFailed, world.project(), error))?;
         tell(world, &done?)?;
     }
-    let (manager, packing) = (manager(world), packing(world));
+    let (manager, packing) = (world.installation.backup_manager(), packing(world));
     for left in manager.staged()? {
         let cancel = CancelOnDrop::default();
         let manager = manager.clone();
@@ -279,10 +283,6 @@ fn tell(world: &mut World<'_>, record: &Record) -> Result<()> {
 
 fn packing(world: &World<'_>) -> Packing {
     (&world.installation.settings.backup).into()
-}
-
-fn manager(world: &World<'_>) -> BackupManager {
-    BackupManager::new(world.installation.store.clone(), world.layout().backups())
 }
 
 async fn blocking<T: Send + 'static>(

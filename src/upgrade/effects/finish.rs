@@ -7,8 +7,8 @@ use rusqlite::params;
 
 use super::containers::grace;
 use super::{back, backup, images, swap};
-use crate::backup::BackupManager;
-use crate::fault::{Fault, IoContext, Result};
+use crate::durable;
+use crate::fault::{IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
@@ -164,7 +164,7 @@ pub async fn finalize(world: &mut World<'_>) -> Result<()> {
 
 /// Removes what is no longer needed: work files, old releases with their pins and bundles, old backups.
 pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
-    remove_folder(&world.layout().all_work())?;
+    durable::remove_dir_all(&world.layout().all_work())?;
     let in_use = folders_in_use(world).await?;
     let mut living: BTreeSet<Version> = in_use.iter().filter_map(|folder| folder.parse().ok()).collect();
     // A probation that fails makes it `previous` again.
@@ -176,11 +176,11 @@ pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
     for leftover in releases::leftovers(world.layout())? {
         let name = leftover.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !in_use.contains(&name) {
-            remove_folder(&leftover)?;
+            durable::remove_dir_all(&leftover)?;
         }
     }
     remove_bundles(world)?;
-    let manager = BackupManager::new(world.installation.store.clone(), world.layout().backups());
+    let manager = world.installation.backup_manager();
     let facts = world.facts();
     let protected = [&facts.backup_id, &facts.safety_backup_id, &world.plan.restore];
     let protected: Vec<String> = protected.into_iter().flatten().cloned().collect();
@@ -212,7 +212,7 @@ async fn remove_release(world: &World<'_>, version: &Version) -> Result<()> {
     if let Some(info) = releases::info(world.layout(), version)? {
         images::unpin(world, &info, &kept).await?;
     }
-    remove_folder(&world.layout().release(&version.to_string()))?;
+    durable::remove_dir_all(&world.layout().release(&version.to_string()))?;
     let version = version.to_string();
     world
         .installation
@@ -249,11 +249,4 @@ fn remove_bundles(world: &World<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn remove_folder(path: &std::path::Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Fault::io(path, error)),
-        _ => Ok(()),
-    }
 }

@@ -7,7 +7,7 @@ use super::backup::{Archive, make_backup, stop_archiving, thaw_going_back};
 use super::containers::{downtime_begins, grace, put_down, put_up};
 use super::data::{Data, Place, Purpose, all_data, mounts_any};
 use super::volume::Volume;
-use crate::backup::{BackupManager, Kind as BackupKind, PartKind, RestoreTarget};
+use crate::backup::{Kind as BackupKind, PartKind, RestoreTarget};
 use crate::docker::{Container, Model, Program};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
@@ -122,7 +122,7 @@ pub async fn check_restorable(world: &World<'_>) -> Result<()> {
 
 /// Restores every part of the backup that the stack has a place for; gives back warnings.
 async fn unpack(world: &World<'_>, id: &str, data: Vec<Data>) -> Result<Vec<String>> {
-    let manager = BackupManager::new(world.installation.store.clone(), world.layout().backups());
+    let manager = world.installation.backup_manager();
     let program = helper_for(world, &data)?;
     let project = world.project().to_owned();
     let (engine, progress, id) = (world.engine.clone(), world.progress.clone(), id.to_owned());

@@ -3,7 +3,7 @@
 use time::format_description::well_known::Rfc3339;
 
 use super::{Way, target};
-use crate::fault::{Code, Fault, IoContext, Result};
+use crate::fault::{Code, Fault, Result};
 use crate::progress::Progress;
 use crate::release::Version;
 use crate::upgrade::api::{DataPlan, PlanReport, PlanService, PlanStep, RollbackOptions, WayBack};
@@ -117,9 +117,6 @@ async fn in_folder(
     let restore = way.restore.as_ref().map(|record| record.id.as_str());
     let planned = analyse::analyse(&mut world, restore).await;
     let work = installation.layout.work(&id);
-    match std::fs::remove_dir_all(&work) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(&work)?,
-        _ => {}
-    }
+    crate::durable::remove_dir_all(&work)?;
     planned
 }
