@@ -39,11 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         version: None,
         target: None,
         kind: Kind::Manual,
-        parts: vec![Part {
-            name: "persist/data".into(),
-            kind: PartKind::Path { path: "data".into() },
-            origin: Origin::Disk(folder.into()),
-        }],
+        parts: vec![Part::new(
+            "persist/data".into(),
+            PartKind::Path { path: "data".into() },
+            Origin::Disk(folder.into()),
+        )],
         packing,
         read: Some(Box::new(move || {
             // It is called once.

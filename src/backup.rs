@@ -21,11 +21,14 @@ mod incoming;
 mod inside;
 mod meta;
 mod mirror;
+mod outgoing;
 mod reconcile;
 mod record;
 mod recover;
 mod restore;
+mod retention;
 mod scan;
+mod selection;
 mod stage;
 mod swap;
 mod unpack;
@@ -35,12 +38,15 @@ mod write;
 pub use compress::Packing;
 pub use create::{BackupRequest, Origin, Part};
 pub use entry::{Entry, EntryKind, Mtime};
-pub use inside::{exchange_inside, new_content};
+pub use inside::{TOP, exchange_inside};
+pub use outgoing::send_inside;
 pub use reconcile::Problem;
 pub use record::{Document, Kind, PartKind, PartRecord, Record, Status};
 pub use recover::Recovered;
 pub use restore::{RestoreTarget, Restored, Settled, TakeTar};
-pub use scan::PartTar;
+pub use retention::Rules;
+pub use scan::{PartContent, PartTar};
+pub use selection::{Scope, Selection};
 pub use stage::Stage;
 
 use std::fs::DirBuilder;
@@ -48,7 +54,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -58,9 +63,6 @@ use crate::release::Digest;
 use crate::state::{StateLock, Store};
 use record::Records;
 use scan::Expected;
-
-/// What was written by a version that was left, nobody may have missed yet.
-const SAFE_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The archives in one folder and their rows.
 #[derive(Clone)]
@@ -146,35 +148,11 @@ impl BackupManager {
         self.delete_locked(id)
     }
 
-    /// Deletes all but the newest `keep` complete backups of `kind`, and the failed ones older than the oldest
-    /// that is kept. What `protected` names is never deleted and does not count. Returns what was deleted.
-    pub fn prune(&self, keep: usize, kind: Kind, protected: &[String]) -> Result<Vec<Record>> {
+    /// Deletes what `rules` no longer keep, oldest first, and gives it back.
+    pub fn prune(&self, rules: &Rules<'_>) -> Result<Vec<Record>> {
         let _writer = self.lock_writer("backup prune")?;
-        let mut kept = 0;
-        let mut deleted = Vec::new();
-        for record in self.list()?.into_iter().rev().filter(|record| record.kind == kind) {
-            if protected.contains(&record.id) || matches!(record.status, Status::Running | Status::Staged) {
-                continue;
-            }
-            if kept < keep {
-                kept += usize::from(record.status == Status::Complete);
-                continue;
-            }
-            deleted.push(self.delete_locked(&record.id)?);
-        }
-        Ok(deleted)
-    }
-
-    /// Deletes what the retention rules no longer keep: of those made before an upgrade all but the newest `keep`, of
-    /// those made for safety the same, but none younger than [`SAFE_FOR`]. See [`prune`](Self::prune).
-    pub fn prune_all(&self, keep: usize, protected: &[String]) -> Result<Vec<Record>> {
-        let mut deleted = self.prune(keep, Kind::PreUpgrade, protected)?;
-        let young = OffsetDateTime::now_utc() - SAFE_FOR;
-        let mut protected = protected.to_vec();
-        let safety = self.list()?.into_iter().filter(|record| record.kind == Kind::Safety);
-        protected.extend(safety.filter(|record| record.started_at > young).map(|record| record.id));
-        deleted.extend(self.prune(keep, Kind::Safety, &protected)?);
-        Ok(deleted)
+        let gone = retention::superfluous(&self.list()?, rules, OffsetDateTime::now_utc());
+        gone.iter().map(|id| self.delete_locked(id)).collect()
     }
 
     fn delete_locked(&self, id: &str) -> Result<Record> {

@@ -40,6 +40,8 @@ pub enum Say {
     MetadataSaved,
     BackupStarted,
     BackupTaken { id: String },
+    DumpStarted { service: String },
+    BackupNameUnknown { name: String },
     BackupFinished { id: String },
     RestoreStarted { id: String },
     Adopting { folder: String },
@@ -123,6 +125,10 @@ impl Say {
             DownloadCached { name } => format!("{name} is already here and verified"),
             MetadataSaved => "download metadata saved".into(),
             BackupStarted => "making a backup".into(),
+            DumpStarted { service } => format!("{service} writes out its data"),
+            BackupNameUnknown { name } => format!(
+                "[backup] names {name}, which is neither a named volume nor a persist path of this release; nothing comes of it"
+            ),
             BackupTaken { id } => format!("the data of backup {id} is copied; its archive is being written"),
             BackupFinished { id } => format!("backup {id} is complete"),
             RestoreStarted { id } => format!("restoring the data from backup {id}"),
@@ -278,6 +284,10 @@ impl Say {
             DownloadCached { name } => format!("{name} 已存在且校验通过"),
             MetadataSaved => "💾 已保存下载元数据".into(),
             BackupStarted => "开始创建备份".into(),
+            DumpStarted { service } => format!("{service} 正在导出数据"),
+            BackupNameUnknown { name } => {
+                format!("[backup] 中的 {name} 既不是本版本的命名卷，也不是持久路径；该设置不起作用")
+            }
             BackupTaken { id } => format!("备份 {id} 的数据已复制，正在写入归档"),
             BackupFinished { id } => format!("备份创建成功 {id}"),
             RestoreStarted { id } => format!("正在从备份 {id} 恢复数据"),

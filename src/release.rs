@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod compose_files;
 pub mod digest;
 pub mod dockersave;
+pub mod globs;
 pub mod info;
 pub mod legacy;
 pub mod manifest;

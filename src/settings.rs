@@ -1,11 +1,15 @@
 //! `client.toml`: what the operator of an installation can set.
 
+mod data;
+
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Code, Fault, IoContext, Result};
+pub use data::{DataPolicy, Way};
 
 /// The settings of an installation. A missing file is all defaults; an unknown key is an error, because a
 /// misspelt setting that is silently ignored is worse.
@@ -44,8 +48,12 @@ pub struct BackupSettings {
     pub threads: usize,
     /// Pre-upgrade backups kept.
     pub keep: usize,
+    /// What is kept of the others.
+    pub retention: RetentionSettings,
     /// Named volumes (Compose keys) or persist paths that are left out.
     pub exclude: Vec<String>,
+    /// How single volumes or persist paths are backed up; what is said here takes the place of what the release says.
+    pub data: BTreeMap<String, DataPolicy>,
 }
 
 impl Default for BackupSettings {
@@ -56,8 +64,34 @@ impl Default for BackupSettings {
             level: None,
             threads: 0,
             keep: 3,
+            retention: RetentionSettings::default(),
             exclude: Vec::new(),
+            data: BTreeMap::new(),
         }
+    }
+}
+
+/// `[backup.retention]`: backups that a person or the timer made. All of them are kept where none of the counts is set.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// The newest ones.
+    pub last: usize,
+    /// The newest of each of so many days (UTC) that have any.
+    pub daily: usize,
+    /// The same of weeks, which begin on Monday.
+    pub weekly: usize,
+    /// The same of months.
+    pub monthly: usize,
+    /// Bytes that all archives may take; beyond that the oldest go, but never what a rollback needs nor the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
+impl RetentionSettings {
+    /// Whether no count is set.
+    pub fn is_unlimited(&self) -> bool {
+        [self.last, self.daily, self.weekly, self.monthly] == [0; 4]
     }
 }
 
@@ -115,6 +149,9 @@ impl BackupSettings {
         }
         if self.threads > MAX_THREADS {
             return Err(format!("backup.threads is 0 to {MAX_THREADS}"));
+        }
+        for (name, policy) in &self.data {
+            policy.check().map_err(|cause| format!("backup.data.{name}: {cause}"))?;
         }
         Ok(())
     }

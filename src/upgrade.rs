@@ -41,7 +41,7 @@ pub mod step;
 mod ways;
 mod world;
 
-pub use crate::backup::exchange_inside;
+pub use crate::backup::{exchange_inside, send_inside};
 pub use api::*;
 pub use backups::{
     RestoreOptions, backup_create, backup_delete, backup_extract, backup_list, backup_prune, backup_restore,
@@ -49,7 +49,7 @@ pub use backups::{
 };
 pub use command::{check, plan, upgrade};
 pub use doctor::doctor;
-pub use effects::volume::INSIDE;
+pub use effects::volume::{INSIDE, SEND};
 pub use inspect::{history, history_entry, status};
 pub use install::init;
 pub use installation::Installation;

@@ -13,6 +13,7 @@ use time::macros::format_description;
 use super::compress::Packing;
 use super::record::{Document, Kind, PartKind, Record, Status};
 use super::scan::{self, Expected};
+use super::selection::Selection;
 use super::write::{ArchiveWriter, DOCUMENT, Written, room};
 use super::{BackupManager, incoming, remove_file, walk};
 use crate::fault::{Code, Fault, IoContext, Result};
@@ -52,12 +53,25 @@ pub struct Part {
     pub kind: PartKind,
     /// Where it comes from now.
     pub origin: Origin,
+    /// Which of its paths are kept.
+    pub selection: Selection,
+    /// It is copied while its services write to it, SQLite databases by SQLite's online backup.
+    pub live: bool,
+}
+
+impl Part {
+    /// All of what is at `origin`.
+    pub fn new(name: String, kind: PartKind, origin: Origin) -> Self {
+        Self { name, kind, origin, selection: Selection::default(), live: false }
+    }
 }
 
 /// Where a part's data comes from.
 pub enum Origin {
     /// A file or folder.
     Disk(PathBuf),
+    /// As [`Origin::Tar`], of a stream that is opened when it is its turn: when nothing writes any more.
+    Later(Box<dyn FnOnce() -> Result<Box<dyn Read + Send>> + Send>),
     /// A tar stream whose entries all lie below one top folder (or are one file), which is left away.
     Tar(Box<dyn Read + Send>),
 }
@@ -67,7 +81,7 @@ impl Origin {
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::Disk(path) => Some(path),
-            Self::Tar(_) => None,
+            Self::Tar(_) | Self::Later(_) => None,
         }
     }
 }
@@ -139,10 +153,12 @@ impl BackupManager {
         let meter = progress.meter(Step::CreatingBackup, Say::BackupStarted, Unit::Bytes, total);
         let mut writer = ArchiveWriter::new(&path, file, &request.packing, meter, cancel)?;
         for part in request.parts {
-            writer.begin(&part.name, part.kind);
+            let filter = part.selection.filter(&part.name)?;
+            writer.begin(&part.name, part.kind, part.selection);
             match part.origin {
-                Origin::Disk(root) => walk::add(&mut writer, &part.name, &root)?,
-                Origin::Tar(mut stream) => incoming::add(&mut writer, &part.name, &mut stream)?,
+                Origin::Disk(root) => walk::add(&mut writer, &part.name, &root, &filter)?,
+                Origin::Later(open) => incoming::add(&mut writer, &part.name, &mut open()?, &filter)?,
+                Origin::Tar(mut stream) => incoming::add(&mut writer, &part.name, &mut stream, &filter)?,
             }
             writer.end();
         }
@@ -179,11 +195,11 @@ impl BackupManager {
         for part in parts {
             match &part.origin {
                 Origin::Disk(root) => {
-                    let (length, on_disk) = walk::estimate(root);
+                    let (length, on_disk) = walk::estimate(root, &part.selection.filter(&part.name)?);
                     total += length;
                     stored += on_disk;
                 }
-                Origin::Tar(_) => known = false,
+                Origin::Tar(_) | Origin::Later(_) => known = false,
             }
         }
         let (free, reserve) = room(folder).at(&self.folder)?;

@@ -1,33 +1,65 @@
 //! The exchange of a folder's content by a process that has nothing but that folder: in a container, with a volume
 //! that is not a folder of the machine the restore runs on.
 //!
-//! It is run twice for a restore, with the same name. The first run undoes what an earlier restore left unfinished and
-//! makes room; then the new content is put into [`new_content`] from outside; the second run exchanges it. A restore
-//! that is killed anywhere is begun again under another name, so that the first run brings the former data back.
+//! The new content comes as a tar stream. A stream that ends too early, because its sender was killed, changes nothing;
+//! what a run that was itself killed left is undone by the next one.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
+use super::decode::TarReader;
 use super::restore::sweep;
-use super::swap::{FolderSwap, STAGING};
-use crate::fault::{IoContext, Result};
+use super::selection::Scope;
+use super::unpack::{Place, Staged, StagedFolder, Unpacking, finish_unpacking, unpack};
+use crate::fault::{Code, Fault, IoContext, Result};
 
-/// Where the new content is put between the two runs, for a folder that is found at `target`.
-pub fn new_content(target: &Path, name: &str) -> PathBuf {
-    target.join(format!("{STAGING}{name}")).join("new")
+/// The folder that names in the stream lie below.
+pub const TOP: &str = "data";
+
+/// Replaces what `scope` says of the folder `target` by what `input` brings, wholly or not at all. `attempt` tells it
+/// from others. Gives what could not be kept.
+pub fn exchange_inside(
+    target: &Path,
+    attempt: &str,
+    scope: &Scope,
+    input: &mut dyn Read,
+) -> Result<Vec<String>> {
+    sweep(target)?;
+    let place = Place { path: target.to_owned(), scope: scope.clone(), cover: scope.cover(attempt)? };
+    let mut unpacking = Unpacking::Waiting(place);
+    let received = receive(&mut unpacking, target, attempt, input);
+    let mut warnings = Vec::new();
+    let (mut staged, failed) = finish_unpacking(vec![unpacking], &mut warnings);
+    let nothing = || Fault::new(Code::RestoreFailed, target.display(), "the stream is empty");
+    let result = match (received, failed, staged.pop()) {
+        (Ok(()), None, Some(Staged::Folder(folder))) => return exchange(folder, warnings),
+        (Err(fault), _, rest) | (Ok(()), Some(fault), rest) => (fault, rest),
+        (Ok(()), None, rest) => (nothing(), rest),
+    };
+    let (fault, rest) = result;
+    rest.map_or(Ok(()), Staged::revert)?;
+    Err(fault)
 }
 
-/// One run.
-pub fn exchange_inside(target: &Path, name: &str) -> Result<()> {
-    let Some(swap) = FolderSwap::left_over(target, &OsString::from(format!("{STAGING}{name}")))? else {
-        sweep(target)?;
-        return FolderSwap::begin(target, name).map(drop);
-    };
-    let new = swap.new_content()?;
-    rustix::fs::syncfs(&new).map_err(std::io::Error::from).at(target)?;
-    let root = swap.new_root()?;
-    match swap.exchange(&root) {
-        Ok(_) => swap.clean_up(),
+fn receive(unpacking: &mut Unpacking, target: &Path, attempt: &str, input: &mut dyn Read) -> Result<()> {
+    let mut reader = TarReader::new(input);
+    while let Some(entry) = reader.advance().at(target)? {
+        unpack(unpacking, attempt, TOP, &entry, &mut reader)?;
+    }
+    Ok(())
+}
+
+fn exchange(folder: StagedFolder, mut warnings: Vec<String>) -> Result<Vec<String>> {
+    let StagedFolder { swap, place, root } = folder;
+    let synced = swap
+        .new_content()
+        .and_then(|new| rustix::fs::syncfs(&new).map_err(std::io::Error::from).at(&place.path));
+    match synced.and_then(|()| swap.exchange(&root)) {
+        Ok(lost) => {
+            warnings.extend(lost);
+            swap.keep(&place.cover)?;
+            swap.clean_up().map(|()| warnings)
+        }
         Err(fault) => {
             swap.revert()?;
             Err(fault)
@@ -37,14 +69,17 @@ pub fn exchange_inside(target: &Path, name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::ffi::OsString;
     use std::fs;
 
-    fn put(target: &Path, name: &str) {
-        exchange_inside(target, name).unwrap();
-        let new = new_content(target, name);
-        fs::write(new.join("kept"), "restored").unwrap();
-        fs::create_dir(new.join("folder")).unwrap();
+    use super::*;
+    use crate::backup::outgoing::send_inside;
+    use crate::backup::swap::{FolderSwap, STAGING};
+
+    fn stream(folder: &Path) -> Vec<u8> {
+        let mut tar = Vec::new();
+        send_inside(folder, &Scope::default(), &mut tar).unwrap();
+        tar
     }
 
     fn names(target: &Path) -> Vec<String> {
@@ -58,23 +93,31 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_backup_is_gone_and_a_restore_that_was_cut_short_is_undone() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path();
-        fs::write(target.join("kept"), "present").unwrap();
-        fs::write(target.join("other"), "present").unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let (from, target) = (scratch.path().join("from"), scratch.path().join("to"));
+        for (folder, file, content) in
+            [(&from, "kept", "restored"), (&target, "kept", "present"), (&target, "other", "present")]
+        {
+            fs::create_dir_all(folder.join("folder")).unwrap();
+            fs::write(folder.join(file), content).unwrap();
+        }
+        let tar = stream(&from);
 
-        put(target, "one");
-        let swap = FolderSwap::left_over(target, &OsString::from(format!("{STAGING}one"))).unwrap().unwrap();
-        swap.exchange(&swap.new_root().unwrap()).unwrap();
+        let swap = FolderSwap::begin(&target, "one").unwrap();
+        fs::write(swap.new_path().join("kept"), "half").unwrap();
+        swap.exchange(&swap.former_root().unwrap()).unwrap();
         drop(swap);
-        // Killed here; the next one begins by bringing the former data back.
-        exchange_inside(target, "two").unwrap();
-        assert_eq!(names(target), [&format!("{STAGING}two"), "kept", "other"]);
-        assert_eq!(fs::read_to_string(target.join("kept")).unwrap(), "present");
-
-        put(target, "three");
-        exchange_inside(target, "three").unwrap();
-        assert_eq!(names(target), ["folder", "kept"]);
+        // Killed here. The next one brings the former data back first, and is itself cut off in the middle.
+        for length in [0, 700, tar.len() - 600] {
+            exchange_inside(&target, "two", &Scope::default(), &mut &tar[..length]).unwrap_err();
+            assert_eq!(names(&target), ["folder", "kept", "other"]);
+            assert_eq!(fs::read_to_string(target.join("kept")).unwrap(), "present");
+        }
+        exchange_inside(&target, "three", &Scope::default(), &mut &tar[..]).unwrap();
+        assert_eq!(names(&target), ["folder", "kept"]);
         assert_eq!(fs::read_to_string(target.join("kept")).unwrap(), "restored");
+        assert!(
+            FolderSwap::left_over(&target, &OsString::from(format!("{STAGING}three"))).unwrap().is_none()
+        );
     }
 }

@@ -7,8 +7,9 @@
 //! what was changed so shortly before it was described that a later change could bear the same time is copied again.
 
 mod copy;
+mod sqlite;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -23,8 +24,9 @@ use rustix::io::Errno;
 
 use super::entry::{Entry, EntryKind};
 use super::meta::{self, Node};
+use super::selection::Filter;
 use super::swap::STAGING;
-use super::walk::gone;
+use super::walk::{gone, relative};
 use crate::fault::{Code, Fault, IoContext, Result};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -81,6 +83,8 @@ pub struct Mirror {
     seen: HashMap<(u64, u64), Stamp>,
     /// By device, whether the times of its files can be relied on.
     reliable: HashMap<u64, bool>,
+    /// Its services write to it in every pass.
+    live: bool,
     /// Nanoseconds.
     coarsest: i128,
     /// Of the last pass: what changed or was exchanged while it was read, what could not be kept.
@@ -96,6 +100,7 @@ impl Mirror {
         Self {
             seen: HashMap::new(),
             reliable: HashMap::new(),
+            live: false,
             coarsest: COARSEST,
             warnings: Vec::new(),
             unsaid: 0,
@@ -103,9 +108,14 @@ impl Mirror {
         }
     }
 
-    /// Makes `to` what `from` is now. A link at `from` itself is the operator's own and is followed. What goes away or
+    /// As [`Mirror::new`], of data that is written to in every pass: SQLite databases are copied by SQLite.
+    pub fn live() -> Self {
+        Self { live: true, ..Self::new() }
+    }
+
+    /// Makes `to` what the chosen paths of `from` are now. A link at `from` itself is the operator's own and is followed. What goes away or
     /// changes meanwhile is none of a pass's faults: [`Mirror::warnings`] has it.
-    pub fn pass(&mut self, from: &Path, to: &Path, control: &mut Control<'_>) -> Result<()> {
+    pub fn pass(&mut self, from: &Path, to: &Path, filter: &Filter, control: &mut Control<'_>) -> Result<()> {
         self.warnings.clear();
         self.unsaid = 0;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -115,7 +125,7 @@ impl Mirror {
             return Err(Fault::new(Code::BackupFailed, to.display(), "it has no name"));
         };
         let parent = rustix::fs::open(parent, FOLDER, Mode::empty()).map_err(io::Error::from).at(parent)?;
-        let mut pass = Pass { mirror: self, control, links: HashMap::new() };
+        let mut pass = Pass { mirror: self, control, filter, root: from, links: HashMap::new() };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let made = pass.made_folder(parent.as_fd(), name, to)?;
@@ -148,6 +158,8 @@ impl Mirror {
 struct Pass<'m, 'c, 'a> {
     mirror: &'m mut Mirror,
     control: &'c mut Control<'a>,
+    filter: &'c Filter,
+    root: &'c Path,
     /// Files with more than one name, and the first of them in the copy: its open folder's path and name.
     links: HashMap<(u64, u64), (OwnedFd, OsString)>,
 }
@@ -156,7 +168,15 @@ impl Pass<'_, '_, '_> {
     fn folder(&mut self, from: OwnedFd, stat: &Stat, to: OwnedFd, shown: &Path) -> Result<()> {
         let xattrs = Node::Open(from.as_fd()).xattrs().map_err(io::Error::from).at(shown)?;
         let entry = meta::describe(PathBuf::new(), EntryKind::Folder, stat, xattrs);
-        let names = meta::names(&from).map_err(io::Error::from).at(shown)?;
+        let mut names = meta::names(&from).map_err(io::Error::from).at(shown)?;
+        if !self.filter.is_all() {
+            names.retain(|name| !self.filter.leaves_out(relative(&shown.join(name), self.root)));
+        }
+        let databases =
+            if self.mirror.live { sqlite::databases(from.as_fd(), &names) } else { BTreeSet::new() };
+        if !databases.is_empty() {
+            names.retain(|name| !sqlite::is_beside(name, &databases));
+        }
         for name in meta::names(&to).map_err(io::Error::from).at(shown)? {
             if names.binary_search(&name).is_err() {
                 remove(to.as_fd(), &name).at(shown.join(&name))?;
@@ -170,7 +190,9 @@ impl Pass<'_, '_, '_> {
             if self.control.cancel.load(Ordering::Relaxed) {
                 return Err(Fault::new(Code::Interrupted, shown.display(), ""));
             }
-            if !self.name(from.as_fd(), to.as_fd(), &name, &shown.join(&name))? {
+            if databases.contains(&name) {
+                self.database(from.as_fd(), to.as_fd(), &name, &shown.join(&name))?;
+            } else if !self.name(from.as_fd(), to.as_fd(), &name, &shown.join(&name))? {
                 // It went away after its name was read: a service at work.
                 remove(to.as_fd(), &name).at(shown.join(&name))?;
                 self.mirror.warn(format!("{} vanished while it was read", shown.join(&name).display()));
@@ -194,6 +216,7 @@ impl Pass<'_, '_, '_> {
                 let made = self.made_folder(to, name, shown)?;
                 self.folder(open, &stat, made, shown)?;
             }
+            _ if !self.filter.chooses(relative(shown, self.root)) => remove(to, name).at(shown)?,
             FileType::RegularFile => {
                 if stat.st_nlink == 1 && self.is_copied(&stat, to, name) {
                     return Ok(true);
@@ -285,6 +308,26 @@ impl Pass<'_, '_, '_> {
             self.remember(&stat, &copied, began);
         }
         Ok(())
+    }
+
+    /// A SQLite database that may be written to meanwhile.
+    fn database(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        shown: &Path,
+    ) -> Result<()> {
+        if !self.filter.chooses(relative(shown, self.root)) {
+            return remove(to, name).at(shown);
+        }
+        let stat =
+            rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from).at(shown)?;
+        let xattrs = Node::Named(from, name).xattrs().map_err(io::Error::from).at(shown)?;
+        let made = sqlite::copy(from, to, name, shown)?;
+        (self.control.copied)(made.metadata().at(shown)?.len());
+        let entry = meta::describe(PathBuf::new(), EntryKind::File, &stat, xattrs);
+        self.apply(Node::Open(made.as_fd()), &entry, shown)
     }
 
     /// Whether the copy at `name` is that of the file as it is.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::selection::Selection;
 use crate::fault::{Code, Fault, Result};
 use crate::release::{Digest, Version};
 use crate::state::Store;
@@ -86,6 +87,15 @@ pub enum PartKind {
         /// Relative to `shared/`.
         path: String,
     },
+    /// Nowhere by itself: what a command in a service wrote in place of the files of a part.
+    Dump {
+        /// The part it stands for (`volumes/pgdata`).
+        of: String,
+        /// The service.
+        service: String,
+        /// The command in it that takes the content on its standard input.
+        restore: Vec<String>,
+    },
 }
 
 /// One part of a complete backup.
@@ -104,6 +114,9 @@ pub struct PartRecord {
     pub bytes: u64,
     /// Over every name, all metadata and all content, as they were read from the stack.
     pub digest: Digest,
+    /// Which paths of the part are in it; a restore leaves the others alone.
+    #[serde(default, skip_serializing_if = "Selection::is_all")]
+    pub selection: Selection,
     /// What could not be kept, or changed while it was read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -162,6 +175,13 @@ pub struct Record {
     pub ended_at: Option<OffsetDateTime>,
     /// Why it is of no use.
     pub error: Option<String>,
+}
+
+impl PartRecord {
+    /// Whether it is a folder with entries, not one file.
+    pub fn is_folder(&self) -> bool {
+        self.entries > self.files || self.entries > 1
+    }
 }
 
 impl Record {

@@ -12,10 +12,11 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{PartKind, Record, Status};
-use super::scan::{self, PartTar};
+use super::record::{PartKind, PartRecord, Record, Status};
+use super::scan::{self, PartContent, PartTar};
+use super::selection::{Cover, Scope};
 use super::swap::{FileSwap, FolderSwap, STAGING};
-use super::unpack::{Staged, Unpacking, finish_unpacking, unpack};
+use super::unpack::{Place, Staged, StagedFolder, Unpacking, finish_unpacking, unpack};
 use super::{BackupManager, write};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::messages::Say;
@@ -26,20 +27,34 @@ use crate::state::meta;
 const FACT: &str = "backup.restore";
 
 /// Takes a part as a plain tar stream (see [`PartTar`]).
-pub type TakeTar<'a> = Box<dyn FnOnce(PartTar) -> Result<()> + 'a>;
+pub type TakeTar<'a> = Box<dyn FnOnce(PartTar, Scope) -> Result<()> + 'a>;
+
+/// Takes the content of a part that is one file.
+pub type TakeContent<'a> = Box<dyn FnOnce(PartContent) -> Result<()> + 'a>;
 
 /// Where a part is restored to.
 pub enum RestoreTarget<'a> {
     /// A file or folder on the disk; a folder keeps its identity and gets the part's content, and nothing else.
     Disk(PathBuf),
+    /// Paths inside a folder on the disk; what else is in it stays.
+    Within {
+        /// The folder.
+        folder: PathBuf,
+        /// Relative to it.
+        only: Vec<String>,
+    },
     /// Something that is only reachable through the engine's archive API. It is called after all disk parts
     /// are in place; when it fails, they are put back.
     Tar {
         /// The folder in the stream that all names lie below (see [`PartTar`]).
         top: PathBuf,
-        /// Sends the stream.
+        /// Paths inside the part that alone are wanted; empty: all.
+        only: Vec<String>,
+        /// Sends the stream, and has it replace what the scope says.
         take: TakeTar<'a>,
     },
+    /// Somebody takes the content of a part that is one file; called as for [`RestoreTarget::Tar`].
+    Content(TakeContent<'a>),
 }
 
 /// What a restore did.
@@ -88,6 +103,9 @@ struct PendingTarget {
     path: PathBuf,
     file: bool,
     existed: bool,
+    /// What of a folder's former content is replaced.
+    #[serde(default)]
+    scope: Scope,
 }
 
 impl BackupManager {
@@ -119,16 +137,24 @@ impl BackupManager {
         let mut streams = Vec::new();
         let mut parts = Vec::new();
         for part in &record.parts {
-            let mut on_disk = Unpacking::NotOnDisk;
-            match targets(&part.kind) {
-                Some(RestoreTarget::Disk(target)) => on_disk = Unpacking::Waiting(target),
-                Some(RestoreTarget::Tar { top, take }) => streams.push((part.name.clone(), top, take)),
+            let scope = |only| Scope { selection: part.selection.clone(), only };
+            let planned = match targets(&part.kind) {
+                Some(RestoreTarget::Disk(path)) => place(part, path, scope(Vec::new()))?,
+                Some(RestoreTarget::Within { folder, only }) => place(part, folder, scope(only))?,
+                Some(RestoreTarget::Tar { top, only, take }) => {
+                    streams.push((part.name.clone(), Taker::Tar { top, scope: scope(only), take }));
+                    Unpacking::NotOnDisk
+                }
+                Some(RestoreTarget::Content(take)) => {
+                    streams.push((part.name.clone(), Taker::Content(take)));
+                    Unpacking::NotOnDisk
+                }
                 None => {
-                    plan.push(on_disk);
+                    plan.push(Unpacking::NotOnDisk);
                     continue;
                 }
-            }
-            plan.push(on_disk);
+            };
+            plan.push(planned);
             parts.push(part.name.clone());
         }
         scan::scan(&path, &expected, cancel, &mut |_, _, _| Ok(()))?;
@@ -136,9 +162,9 @@ impl BackupManager {
         let mut pending =
             Pending { schema: 1, id: record.id.clone(), phase: Phase::Unpacking, targets: Vec::new() };
         for planned in &plan {
-            if let Unpacking::Waiting(target) = planned {
-                sweep(target)?;
-                pending.targets.push(PendingTarget { path: target.clone(), file: false, existed: true });
+            if let Unpacking::Waiting(Place { path, scope, .. }) = planned {
+                sweep(path)?;
+                pending.targets.push(PendingTarget::folder(path.clone(), scope.clone()));
             }
         }
         self.remember(&pending)?;
@@ -183,7 +209,7 @@ impl BackupManager {
         if record.part(part).is_none() {
             return Err(Fault::new(Code::BackupUnknown, format!("{}/{part}", record.id), "no such part"));
         }
-        Ok(PartTar::new(scan::open(&self.path_of(&record))?, part, top))
+        Ok(PartTar::new(scan::open(&self.path_of(&record))?, part, top, Cover::default()))
     }
 
     /// The only phase in which present data is touched.
@@ -192,7 +218,7 @@ impl BackupManager {
         record: &Record,
         path: &Path,
         staged: Vec<Staged>,
-        streams: Vec<(String, PathBuf, TakeTar<'_>)>,
+        streams: Vec<(String, Taker<'_>)>,
         warnings: &mut Vec<String>,
     ) -> Result<()> {
         let targets = staged.iter().map(pending_target).collect();
@@ -201,13 +227,16 @@ impl BackupManager {
             return Err(self.undo(staged, fault));
         }
         let exchanged = staged.iter().try_for_each(|part| match part {
-            Staged::Folder { swap, root, .. } => swap.exchange(root).map(|lost| warnings.extend(lost)),
+            Staged::Folder(one) => one.swap.exchange(&one.root).map(|lost| warnings.extend(lost)),
             Staged::File(swap) => swap.exchange(),
         });
         let exchanged = exchanged.and_then(|()| {
-            streams
-                .into_iter()
-                .try_for_each(|(part, top, take)| take(PartTar::new(scan::open(path)?, &part, &top)))
+            streams.into_iter().try_for_each(|(part, taker)| match taker {
+                Taker::Tar { top, scope, take } => {
+                    take(PartTar::new(scan::open(path)?, &part, &top, scope.cover(&part)?), scope)
+                }
+                Taker::Content(take) => take(PartContent::open(path, &part)?),
+            })
         });
         pending.phase = Phase::Committed;
         if let Err(fault) = exchanged.and_then(|()| self.remember(&pending)) {
@@ -215,7 +244,10 @@ impl BackupManager {
         }
         for part in staged {
             match part {
-                Staged::Folder { swap, .. } => swap.clean_up()?,
+                Staged::Folder(StagedFolder { swap, place, .. }) => {
+                    swap.keep(&place.cover)?;
+                    swap.clean_up()?;
+                }
                 Staged::File(swap) => swap.clean_up()?,
             }
         }
@@ -234,7 +266,12 @@ impl BackupManager {
                 let swap = FileSwap::left_over(path, target.existed, &pending.id);
                 if committed { swap.clean_up()? } else { swap.revert()? }
             } else if let Some(swap) = FolderSwap::left_over(&path, name.as_ref())? {
-                if committed { swap.clean_up()? } else { swap.revert()? }
+                if committed {
+                    swap.keep(&target.scope.cover(&pending.id)?)?;
+                    swap.clean_up()?;
+                } else {
+                    swap.revert()?;
+                }
             }
         }
         self.forget()?;
@@ -279,9 +316,33 @@ impl BackupManager {
 /// What the durable fact says of a part.
 fn pending_target(staged: &Staged) -> PendingTarget {
     match staged {
-        Staged::Folder { target, .. } => PendingTarget { path: target.clone(), file: false, existed: true },
-        Staged::File(swap) => PendingTarget { path: swap.target.clone(), file: true, existed: swap.existed },
+        Staged::Folder(StagedFolder { place, .. }) => {
+            PendingTarget::folder(place.path.clone(), place.scope.clone())
+        }
+        Staged::File(swap) => PendingTarget {
+            path: swap.target.clone(),
+            file: true,
+            existed: swap.existed,
+            scope: Scope::default(),
+        },
     }
+}
+
+impl PendingTarget {
+    fn folder(path: PathBuf, scope: Scope) -> Self {
+        Self { path, file: false, existed: true, scope }
+    }
+}
+
+/// Who takes a part that goes elsewhere than to the disk.
+enum Taker<'t> {
+    Tar { top: PathBuf, scope: Scope, take: TakeTar<'t> },
+    Content(TakeContent<'t>),
+}
+
+fn place(part: &PartRecord, path: PathBuf, scope: Scope) -> Result<Unpacking> {
+    let cover = scope.cover(&part.name)?;
+    Ok(Unpacking::Waiting(Place { path, scope, cover }))
 }
 
 /// Settles what an earlier restore left in `target` that the database knows nothing of: it never began to
@@ -299,8 +360,8 @@ pub(super) fn sweep(target: &Path) -> Result<()> {
 fn check_room(record: &Record, plan: &[Unpacking]) -> Result<()> {
     let mut needs = HashMap::new();
     for (part, planned) in record.parts.iter().zip(plan) {
-        let Unpacking::Waiting(target) = planned else { continue };
-        need_room(&mut needs, target, part.bytes)?;
+        let Unpacking::Waiting(place) = planned else { continue };
+        need_room(&mut needs, &place.path, part.bytes)?;
     }
     check_needs(needs)
 }

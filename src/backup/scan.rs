@@ -10,6 +10,7 @@ use super::compress::ArchiveReader;
 use super::decode::TarReader;
 use super::entry::{Entry, EntryKind};
 use super::record::{Document, PartRecord};
+use super::selection::Cover;
 use super::write::DOCUMENT;
 use crate::fault::{Code, Fault, Result};
 use crate::release::Digest;
@@ -242,6 +243,30 @@ impl<R: Read> Read for Body<'_, R> {
     }
 }
 
+/// The content of a part that is one file.
+pub struct PartContent {
+    reader: TarReader<ArchiveReader>,
+}
+
+impl PartContent {
+    pub(super) fn open(path: &Path, part: &str) -> Result<Self> {
+        let mut reader = TarReader::new(ArchiveReader::new(open(path)?));
+        let corrupt = |cause: String| Fault::new(Code::BackupCorrupt, path.display(), cause);
+        while let Some(entry) = reader.advance().map_err(|error| corrupt(error.to_string()))? {
+            if entry.path == Path::new(part) && entry.kind == EntryKind::File {
+                return Ok(Self { reader });
+            }
+        }
+        Err(corrupt(format!("it has no file {part}")))
+    }
+}
+
+impl Read for PartContent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
 /// One part as a plain tar stream, as the engine's archive API takes it; all names lie below the folder `top`
 /// (`data/`, `data/a` …), or, where that is empty, are the part's own (`./`, `a` …).
 ///
@@ -251,6 +276,7 @@ pub struct PartTar {
     reader: TarReader<ArchiveReader>,
     part: PathBuf,
     top: PathBuf,
+    cover: Cover,
     ready: Vec<u8>,
     at: usize,
     padding: u64,
@@ -259,10 +285,12 @@ pub struct PartTar {
 }
 
 impl PartTar {
-    pub(super) fn new(file: File, part: &str, top: &Path) -> Self {
+    /// Only what `cover` wants of the part.
+    pub(super) fn new(file: File, part: &str, top: &Path, cover: Cover) -> Self {
         let top = top.strip_prefix("/").unwrap_or(top).to_owned();
         let reader = TarReader::new(ArchiveReader::new(file));
-        Self { reader, part: part.into(), top, ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
+        let part = part.into();
+        Self { reader, part, top, cover, ready: Vec::new(), at: 0, padding: 0, content: 0, done: false }
     }
 
     fn prepare(&mut self) -> io::Result<()> {
@@ -277,6 +305,9 @@ impl PartTar {
                 return Ok(());
             };
             let Ok(relative) = entry.path.strip_prefix(&self.part) else { continue };
+            if !relative.as_os_str().is_empty() && !self.cover.wants(relative) {
+                continue;
+            }
             let name = match (relative.as_os_str().is_empty(), entry.kind) {
                 (true, EntryKind::Folder) => None,
                 (true, _) => self.part.file_name().map(Path::new),

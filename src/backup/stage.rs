@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use super::create::{check_names, new_record};
 use super::mirror::{Control, Mirror};
 use super::record::{PartRecord, Record, Status};
+use super::selection::Filter;
 use super::write::room;
 use super::{BackupManager, BackupRequest, Origin, Packing, Part, walk};
 use crate::durable;
@@ -43,6 +44,8 @@ pub struct Stage {
 struct Source {
     name: String,
     from: PathBuf,
+    filter: Filter,
+    live: bool,
     mirror: Mirror,
 }
 
@@ -50,12 +53,15 @@ impl BackupManager {
     /// Whether all data can be copied first: it lies on this machine's disk, this process may keep owners, and there is
     /// room for the copy beside the archive.
     pub fn can_stage(&self, parts: &[Part]) -> Result<bool> {
-        let paths: Vec<&Path> = parts.iter().filter_map(|part| part.origin.path()).collect();
-        if paths.len() < parts.len() || !rustix::process::geteuid().is_root() {
+        if parts.iter().any(|part| part.origin.path().is_none()) || !rustix::process::geteuid().is_root() {
             return Ok(false);
         }
         self.make_folder()?;
-        let stored: u64 = paths.into_iter().map(|path| walk::estimate(path).1).sum();
+        let mut stored = 0;
+        for part in parts {
+            let filter = part.selection.filter(&part.name)?;
+            stored += part.origin.path().map_or(0, |path| walk::estimate(path, &filter).1);
+        }
         let (free, reserve) = File::open(&self.folder).and_then(room).at(&self.folder)?;
         // The archive, too: see `create`.
         Ok(free >= stored + stored / super::create::ROOM_SHARE + reserve)
@@ -112,6 +118,8 @@ impl BackupManager {
             name: part.name.clone(),
             kind: part.kind.clone(),
             origin: Origin::Disk(folder.join(&part.name)),
+            selection: part.selection.clone(),
+            live: false,
         };
         let request = BackupRequest {
             project: record.project.clone(),
@@ -166,14 +174,16 @@ impl Stage {
         &self.record.id
     }
 
-    /// Copies what there is while the services run, again until little is left to copy.
+    /// Copies what there is while the services run, again until little is left to copy. What is taken live is taken
+    /// once, by [`Stage::take_live`].
     pub fn copy(&mut self, progress: &Progress, cancel: &AtomicBool) -> Result<()> {
         progress.started(Step::CreatingBackup, Say::BackupStarted);
-        let total: u64 = self.parts.iter().map(|part| walk::estimate(&part.from).0).sum();
+        let warm = self.parts.iter().filter(|part| !part.live);
+        let total: u64 = warm.map(|part| walk::estimate(&part.from, &part.filter).0).sum();
         let mut meter = progress.meter(Step::CreatingBackup, Say::BackupStarted, Unit::Bytes, Some(total));
         for _ in 0..MOST_PASSES {
             let began = Instant::now();
-            self.pass(cancel, &mut |bytes| meter.add(bytes))?;
+            self.pass(false, cancel, &mut |bytes| meter.add(bytes))?;
             if began.elapsed() < SHORT {
                 break;
             }
@@ -183,9 +193,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Copies what changed since; nothing may write meanwhile.
+    /// Copies what is taken live, as it is about now.
+    pub fn take_live(&mut self, cancel: &AtomicBool) -> Result<()> {
+        self.pass(true, cancel, &mut |_| {})
+    }
+
+    /// Copies what changed since; nothing may write to what is not taken live meanwhile.
     pub fn cut(&mut self, cancel: &AtomicBool) -> Result<()> {
-        self.pass(cancel, &mut |_| {})?;
+        self.pass(false, cancel, &mut |_| {})?;
         for (source, part) in self.parts.iter().zip(&mut self.record.parts) {
             part.warnings = source.mirror.warnings();
         }
@@ -211,14 +226,16 @@ impl Stage {
         Ok(record)
     }
 
-    fn pass(&mut self, cancel: &AtomicBool, copied: &mut dyn FnMut(u64)) -> Result<()> {
+    fn pass(&mut self, live: bool, cancel: &AtomicBool, copied: &mut dyn FnMut(u64)) -> Result<()> {
         let folder = self.folder();
-        for Source { name, from, mirror } in &mut self.parts {
+        for Source { name, from, filter, mirror, .. } in
+            self.parts.iter_mut().filter(|part| part.live == live)
+        {
             let to = folder.join(&*name);
             if let Some(above) = to.parent() {
                 fs::create_dir_all(above).at(above)?;
             }
-            mirror.pass(from, &to, &mut Control { cancel, copied: &mut *copied })?;
+            mirror.pass(from, &to, filter, &mut Control { cancel, copied: &mut *copied })?;
         }
         Ok(())
     }
@@ -249,6 +266,7 @@ fn empty(part: &Part) -> PartRecord {
         files: 0,
         bytes: 0,
         digest: Digest::of(b""),
+        selection: part.selection.clone(),
         warnings: Vec::new(),
     }
 }
@@ -257,5 +275,7 @@ fn source(part: &Part) -> Result<Source> {
     let Some(from) = part.origin.path().map(Path::to_owned) else {
         return Err(Fault::new(Code::BackupFailed, &part.name, "it is not on this machine's disk"));
     };
-    Ok(Source { name: part.name.clone(), from, mirror: Mirror::new() })
+    let mirror = if part.live { Mirror::live() } else { Mirror::new() };
+    let filter = part.selection.filter(&part.name)?;
+    Ok(Source { name: part.name.clone(), from, filter, live: part.live, mirror })
 }

@@ -17,6 +17,8 @@
 //!
 //! [`FolderSwap::revert`] works from every state before `done`, also when it was itself cut short.
 
+mod keep;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -28,6 +30,7 @@ use rustix::io::Errno;
 
 use super::entry::{Entry, EntryKind};
 use super::meta::{self, Node};
+use super::selection::Cover;
 use crate::durable;
 use crate::fault::{IoContext, Result};
 
@@ -114,9 +117,9 @@ impl FolderSwap {
         self.part("new")
     }
 
-    /// Owner, mode, attributes and time of the folder that takes the new content.
-    pub fn new_root(&self) -> Result<Entry> {
-        folder_entry(&self.part("new")?).at(&self.target)
+    /// Owner, mode, attributes and time that the folder had before.
+    pub fn former_root(&self) -> Result<Entry> {
+        folder_entry(&self.part("meta")?).at(&self.target)
     }
 
     /// Moves the former content out and the new in, and gives the folder the owner, mode, attributes and time
@@ -127,6 +130,16 @@ impl FolderSwap {
         let mut lost = Vec::new();
         apply(&self.open, root, &mut lost).at(&self.target)?;
         Ok(lost)
+    }
+
+    /// After [`FolderSwap::exchange`], when there is no way back any more: moves what `cover` keeps of the former content
+    /// back to its place.
+    pub fn keep(&self, cover: &Cover) -> Result<()> {
+        // Once it is being deleted, everything that was to stay is where it belongs.
+        if cover.is_all() || self.has("done")? {
+            return Ok(());
+        }
+        keep::keep(&self.part("old")?, &self.open, cover, Path::new(""), &self.target)
     }
 
     fn move_out(&self) -> Result<()> {
@@ -151,8 +164,7 @@ impl FolderSwap {
             }
             self.move_all(&self.part("old")?, &self.open)?;
             if self.has("meta")? {
-                let former = folder_entry(&self.part("meta")?).at(&self.target)?;
-                apply(&self.open, &former, &mut Vec::new()).at(&self.target)?;
+                apply(&self.open, &self.former_root()?, &mut Vec::new()).at(&self.target)?;
             }
         }
         self.clean_up()

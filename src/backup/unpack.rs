@@ -8,19 +8,36 @@ use std::path::{Path, PathBuf};
 use super::entry::{Entry, EntryKind};
 use super::extract::{Extractor, copy_sparse};
 use super::meta::Node;
+use super::selection::{Cover, Scope};
 use super::swap::{FileSwap, FolderSwap};
 use crate::fault::{Code, Fault, IoContext, Result};
 
+/// Where a part is unpacked, and what of the present data there it replaces.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub path: PathBuf,
+    pub scope: Scope,
+    pub cover: Cover,
+}
+
+/// A folder that takes the place of another.
+pub struct StagedFolder {
+    pub swap: FolderSwap,
+    pub place: Place,
+    /// What the folder itself becomes.
+    pub root: Box<Entry>,
+}
+
 /// A part that is unpacked and waits for its exchange.
 pub enum Staged {
-    Folder { swap: FolderSwap, target: PathBuf, root: Box<Entry> },
+    Folder(StagedFolder),
     File(FileSwap),
 }
 
 /// A part that is being unpacked.
 pub enum Unpacking {
-    Waiting(PathBuf),
-    Folder { swap: FolderSwap, target: PathBuf, root: Box<Entry>, extractor: Box<Extractor> },
+    Waiting(Place),
+    Folder(StagedFolder, Box<Extractor>),
     File(FileSwap, Vec<String>),
     NotOnDisk,
 }
@@ -29,7 +46,7 @@ impl Staged {
     /// Back to the former data.
     pub fn revert(self) -> Result<()> {
         match self {
-            Self::Folder { swap, .. } => swap.revert(),
+            Self::Folder(folder) => folder.swap.revert(),
             Self::File(swap) => swap.revert(),
         }
     }
@@ -38,20 +55,21 @@ impl Staged {
 /// One entry of part `name` onto the disk, beside the present data.
 pub fn unpack(place: &mut Unpacking, id: &str, name: &str, entry: &Entry, body: &mut dyn Read) -> Result<()> {
     let relative = entry.path.strip_prefix(name).unwrap_or(&entry.path).to_owned();
-    if let Unpacking::Waiting(target) = place {
-        let target = target.clone();
+    if let Unpacking::Waiting(wanted) = place {
+        let wanted = wanted.clone();
         if !relative.as_os_str().is_empty() {
             return Err(Fault::new(Code::BackupCorrupt, name, "its first entry is not the part itself"));
         }
         *place = match entry.kind {
-            EntryKind::Folder => begin_folder(target, id, entry)?,
-            EntryKind::File => return begin_file(place, &target, id, entry, body),
+            EntryKind::Folder => begin_folder(wanted, id, entry)?,
+            EntryKind::File => return begin_file(place, &wanted.path, id, entry, body),
             _ => return Err(Fault::new(Code::BackupCorrupt, name, "it is neither a file nor a folder")),
         };
         return Ok(());
     }
     match place {
-        Unpacking::Folder { extractor, .. } => {
+        Unpacking::Folder(folder, _) if !folder.place.cover.wants(&relative) => Ok(()),
+        Unpacking::Folder(_, extractor) => {
             let mut entry = entry.clone();
             if entry.kind == EntryKind::HardLink {
                 entry.link = entry.link.strip_prefix(name).map(Path::to_owned).unwrap_or_default();
@@ -63,7 +81,8 @@ pub fn unpack(place: &mut Unpacking, id: &str, name: &str, entry: &Entry, body: 
     }
 }
 
-fn begin_folder(target: PathBuf, id: &str, entry: &Entry) -> Result<Unpacking> {
+fn begin_folder(place: Place, id: &str, entry: &Entry) -> Result<Unpacking> {
+    let target = &place.path;
     if target.exists() && !target.is_dir() {
         return Err(Fault::new(
             Code::RestoreFailed,
@@ -71,9 +90,10 @@ fn begin_folder(target: PathBuf, id: &str, entry: &Entry) -> Result<Unpacking> {
             "there is a file where a folder belongs",
         ));
     }
-    let swap = FolderSwap::begin(&target, id)?;
+    let swap = FolderSwap::begin(target, id)?;
     let extractor = Box::new(Extractor::new(swap.new_content()?, target.clone()));
-    Ok(Unpacking::Folder { swap, target, root: Box::new(entry.clone()), extractor })
+    let root = Box::new(if place.cover.has_root() { entry.clone() } else { swap.former_root()? });
+    Ok(Unpacking::Folder(StagedFolder { swap, place, root }, extractor))
 }
 
 fn begin_file(
@@ -109,12 +129,12 @@ pub fn finish_unpacking(plan: Vec<Unpacking>, warnings: &mut Vec<String>) -> (Ve
     let mut failed = None;
     for place in plan {
         match place {
-            Unpacking::Folder { swap, target, root, extractor } => {
+            Unpacking::Folder(folder, extractor) => {
                 match extractor.finish() {
                     Ok(lost) => warnings.extend(lost),
                     Err(fault) => failed = failed.or(Some(fault)),
                 }
-                staged.push(Staged::Folder { swap, target, root });
+                staged.push(Staged::Folder(folder));
             }
             Unpacking::File(swap, lost) => {
                 warnings.extend(lost);

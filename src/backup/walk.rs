@@ -16,17 +16,18 @@ use rustix::io::Errno;
 
 use super::entry::EntryKind;
 use super::meta::{self, Node};
+use super::selection::Filter;
 use super::swap::STAGING;
-use super::write::ArchiveWriter;
+use super::write::Sink;
 use crate::fault::{Code, Fault, IoContext, Result};
 
 /// Adds what is at `root` as the part called `name`. A link at `root` itself is the operator's own and is
 /// followed (`shared/data` on another disk).
-pub fn add(writer: &mut ArchiveWriter<'_>, name: &str, root: &Path) -> Result<()> {
+pub fn add(writer: &mut dyn Sink, name: &str, root: &Path, filter: &Filter) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let open = rustix::fs::open(root, flags, Mode::empty()).map_err(io::Error::from).at(root)?;
     let stat = rustix::fs::fstat(&open).map_err(io::Error::from).at(root)?;
-    let mut walk = Walk { writer, links: HashMap::new() };
+    let mut walk = Walk { writer, filter, root, links: HashMap::new() };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => walk.folder(open, &stat, PathBuf::from(name), root.to_owned()),
         FileType::RegularFile => walk.file(open, PathBuf::from(name), root),
@@ -34,13 +35,15 @@ pub fn add(writer: &mut ArchiveWriter<'_>, name: &str, root: &Path) -> Result<()
     }
 }
 
-struct Walk<'w, 'a> {
-    writer: &'w mut ArchiveWriter<'a>,
+struct Walk<'w> {
+    writer: &'w mut dyn Sink,
+    filter: &'w Filter,
+    root: &'w Path,
     /// Files with more than one name, by device and inode, and the first name in the archive.
     links: HashMap<(u64, u64), PathBuf>,
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_> {
     fn folder(&mut self, open: OwnedFd, stat: &Stat, path: PathBuf, disk: PathBuf) -> Result<()> {
         let xattrs = Node::Open(open.as_fd()).xattrs().map_err(io::Error::from).at(&disk)?;
         let entry = meta::describe(path.clone(), EntryKind::Folder, stat, xattrs);
@@ -50,7 +53,11 @@ impl Walk<'_, '_> {
                 let cause = "an interrupted restore left it half changed; run the restore again first";
                 return Err(Fault::new(Code::BackupFailed, disk.display(), cause));
             }
-            self.name(open.as_fd(), &name, path.join(&name), disk.join(&name))?;
+            let below = disk.join(&name);
+            if self.filter.leaves_out(relative(&below, self.root)) {
+                continue;
+            }
+            self.name(open.as_fd(), &name, path.join(&name), below)?;
         }
         Ok(())
     }
@@ -80,6 +87,7 @@ impl Walk<'_, '_> {
                 let stat = rustix::fs::fstat(&open).map_err(io::Error::from).at(disk)?;
                 self.folder(open, &stat, path.to_owned(), disk.to_owned())?;
             }
+            _ if !self.filter.chooses(relative(disk, self.root)) => {}
             FileType::RegularFile => {
                 let opened = rustix::fs::openat(folder, name, flags, Mode::empty());
                 let Some(open) = gone(opened, disk)? else { return Ok(false) };
@@ -168,11 +176,22 @@ pub fn gone<T>(result: rustix::io::Result<T>, disk: &Path) -> Result<Option<T>> 
     }
 }
 
-/// Bytes of all files below `root`: as they read, and as they lie on the disk. An estimate for the progress
+/// `path` without the part's `root`.
+pub fn relative<'p>(path: &'p Path, root: &Path) -> &'p Path {
+    path.strip_prefix(root).unwrap_or(path)
+}
+
+/// Bytes of all chosen files below `root`: as they read, and as they lie on the disk. An estimate for the progress
 /// and the room: what cannot be looked at is counted as nothing here and reported by the walk itself.
-pub fn estimate(root: &Path) -> (u64, u64) {
+pub fn estimate(root: &Path, filter: &Filter) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
-    let found = walkdir::WalkDir::new(root).into_iter().filter_map(|item| item.ok()?.metadata().ok());
+    let chosen = |item: &walkdir::DirEntry| {
+        let path = relative(item.path(), root);
+        item.depth() == 0
+            || if item.file_type().is_dir() { !filter.leaves_out(path) } else { filter.chooses(path) }
+    };
+    let found = walkdir::WalkDir::new(root).into_iter().filter_entry(chosen);
+    let found = found.filter_map(|item| item.ok()?.metadata().ok());
     found.filter(|file| file.is_file()).fold((0, 0), |(length, stored), file| {
         (length + file.len(), stored + file.len().min(file.blocks() * 512))
     })

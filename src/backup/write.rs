@@ -9,6 +9,7 @@ use super::compress::{Compressor, Packing};
 use super::encode::{self, BLOCK, padding};
 use super::entry::{Entry, EntryKind};
 use super::record::{Document, PartKind, PartRecord};
+use super::selection::Selection;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::Meter;
 use crate::release::Digest;
@@ -73,7 +74,7 @@ impl<'a> ArchiveWriter<'a> {
     }
 
     /// Begins a part; its entries follow.
-    pub fn begin(&mut self, name: &str, kind: PartKind) {
+    pub fn begin(&mut self, name: &str, kind: PartKind, selection: Selection) {
         let record = PartRecord {
             name: name.to_owned(),
             kind,
@@ -81,6 +82,7 @@ impl<'a> ArchiveWriter<'a> {
             files: 0,
             bytes: 0,
             digest: Digest::of(b""),
+            selection,
             warnings: Vec::new(),
         };
         self.open = Some(OpenPart { record, hasher: Hasher::new(), warnings: 0 });
@@ -97,59 +99,12 @@ impl<'a> ArchiveWriter<'a> {
         }
     }
 
-    /// Notes something about the open part that a person should know.
-    pub fn warn(&mut self, text: String) {
-        if let Some(part) = &mut self.open {
-            part.warnings += 1;
-            if part.warnings <= MAX_WARNINGS {
-                part.record.warnings.push(text);
-            }
-        }
-    }
-
     /// Whether a person stopped the work.
     pub fn check_cancel(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Fault::new(Code::Interrupted, self.path.display(), ""));
         }
         Ok(())
-    }
-
-    /// Adds an entry with exactly `entry.size` bytes of `body`, whose name in errors is `source`. The header
-    /// is written before the content, so a file that shrinks meanwhile is filled with zeros; `false` then.
-    pub fn append(&mut self, entry: &Entry, body: &mut dyn Read, source: &dyn Source) -> Result<bool> {
-        self.check_cancel()?;
-        let path = self.path;
-        let mut part = self.open.as_mut();
-        if let Some(part) = &mut part {
-            part.record.entries += 1;
-            part.record.files += u64::from(entry.kind == EntryKind::File);
-            part.record.bytes += entry.size;
-            entry.hash_into(&mut part.hasher);
-        }
-        self.out.write_all(&encode::header(entry)).at(path)?;
-        let mut left = entry.size;
-        let mut whole = true;
-        while left > 0 {
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(Fault::new(Code::Interrupted, path.display(), ""));
-            }
-            let wanted = left.min(CHUNK as u64) as usize;
-            let chunk = &mut self.buffer[..wanted];
-            let count = if whole { fill(body, chunk).map_err(|error| source.fault(error))? } else { 0 };
-            if count < wanted {
-                whole = false;
-                chunk[count..].fill(0);
-            }
-            if let Some(part) = &mut part {
-                part.hasher.update(chunk);
-                self.meter.add(wanted as u64);
-            }
-            self.out.write_all(chunk).at(path)?;
-            left -= wanted as u64;
-        }
-        self.out.write_all(&[0; BLOCK][..padding(entry.size) as usize]).at(path)?;
-        Ok(whole)
     }
 
     /// Writes `backup.json` as `document` makes it from the parts, the end marks, and everything to the disk.
@@ -179,6 +134,74 @@ impl<'a> ArchiveWriter<'a> {
         let _advice = rustix::fs::fadvise(&sink.file, 0, None, rustix::fs::Advice::DontNeed);
         Ok(Written { hash, size, parts: self.parts })
     }
+}
+
+/// Takes the entries of a part, one after the other.
+pub trait Sink {
+    /// Adds an entry with exactly `entry.size` bytes of `body`, whose name in errors is `source`. The header
+    /// is written before the content, so a file that shrinks meanwhile is filled with zeros; `false` then.
+    fn append(&mut self, entry: &Entry, body: &mut dyn Read, source: &dyn Source) -> Result<bool>;
+
+    /// Notes something that a person should know.
+    fn warn(&mut self, text: String);
+}
+
+impl Sink for ArchiveWriter<'_> {
+    fn append(&mut self, entry: &Entry, body: &mut dyn Read, source: &dyn Source) -> Result<bool> {
+        self.check_cancel()?;
+        let Self { path, out, meter, cancel, buffer, open, .. } = self;
+        if let Some(part) = open {
+            part.record.entries += 1;
+            part.record.files += u64::from(entry.kind == EntryKind::File);
+            part.record.bytes += entry.size;
+            entry.hash_into(&mut part.hasher);
+        }
+        out.write_all(&encode::header(entry)).at(*path)?;
+        let whole = content(entry.size, body, source, buffer, &mut |chunk| {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Fault::new(Code::Interrupted, path.display(), ""));
+            }
+            if let Some(part) = open {
+                part.hasher.update(chunk);
+                meter.add(chunk.len() as u64);
+            }
+            out.write_all(chunk).at(*path)
+        })?;
+        out.write_all(&[0; BLOCK][..padding(entry.size) as usize]).at(*path)?;
+        Ok(whole)
+    }
+
+    fn warn(&mut self, text: String) {
+        if let Some(part) = &mut self.open {
+            part.warnings += 1;
+            if part.warnings <= MAX_WARNINGS {
+                part.record.warnings.push(text);
+            }
+        }
+    }
+}
+
+/// Hands `size` bytes of `body` to `take`, piece by piece, with zeros for what is missing; whether nothing was.
+pub fn content(
+    size: u64,
+    body: &mut dyn Read,
+    source: &dyn Source,
+    buffer: &mut [u8],
+    take: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<bool> {
+    let (mut left, mut whole) = (size, true);
+    while left > 0 {
+        let wanted = left.min(buffer.len() as u64) as usize;
+        let chunk = &mut buffer[..wanted];
+        let count = if whole { fill(body, chunk).map_err(|error| source.fault(error))? } else { 0 };
+        if count < wanted {
+            whole = false;
+            chunk[count..].fill(0);
+        }
+        take(chunk)?;
+        left -= wanted as u64;
+    }
+    Ok(whole)
 }
 
 /// Where content comes from, for the error when it cannot be read.

@@ -65,18 +65,26 @@ fn report_changes(context: &Context) {
     }
 }
 
-/// This program in a container beside a service, where it exchanges the content of a volume (see
-/// [`crate::upgrade::INSIDE`]); none where it was started for anything else. No command of the command line: nobody
-/// types it.
+/// This program in a container beside a service, where it reads or exchanges the content of a volume (see
+/// [`crate::upgrade::SEND`] and [`crate::upgrade::INSIDE`]); none where it was started for anything else. No command of
+/// the command line: nobody types it.
 pub fn inside() -> Option<u8> {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() != Some(backend::INSIDE) {
-        return None;
-    }
-    let (Some(folder), Some(name), None) = (arguments.next(), arguments.next(), arguments.next()) else {
-        return Some(exit::USAGE);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        [backend::SEND, folder, scope] => {
+            let Ok(scope) = serde_json::from_str(scope) else { return Some(exit::USAGE) };
+            backend::send_inside(folder.as_ref(), &scope, &mut std::io::stdout().lock())
+        }
+        [backend::INSIDE, folder, name, scope] => {
+            let Ok(scope) = serde_json::from_str(scope) else { return Some(exit::USAGE) };
+            let lost = backend::exchange_inside(folder.as_ref(), name, &scope, &mut std::io::stdin().lock());
+            lost.map(|lost| lost.iter().for_each(|text| to_stderr(text)))
+        }
+        [backend::SEND | backend::INSIDE, ..] => return Some(exit::USAGE),
+        _ => return None,
     };
-    Some(match backend::exchange_inside(folder.as_ref(), &name) {
+    Some(match done {
         Ok(()) => exit::OK,
         Err(fault) => {
             to_stderr(&fault.to_string());

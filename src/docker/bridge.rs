@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::fault::{Code, Fault};
 
 /// Pieces under way between the two sides; with [`PIECE`], what a bridge may hold in memory.
-const PIECES: usize = 8;
+pub(super) const PIECES: usize = 8;
 /// Bytes read at once from a blocking reader.
 const PIECE: usize = 128 * 1024;
 /// A request that moves nothing for this long is taken to hang.
@@ -41,6 +42,11 @@ impl StreamReader {
                 }
             }
         });
+        Self { pieces, rest: Bytes::new() }
+    }
+
+    /// Of pieces that somebody else sends.
+    pub(super) fn of(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
         Self { pieces, rest: Bytes::new() }
     }
 
@@ -160,6 +166,18 @@ pub(super) fn stream_of(
         receiver.recv().await.map(|piece| (piece, receiver))
     });
     (stream, feed)
+}
+
+/// Writes a stream to `to`, and closes that.
+pub(super) async fn pour(
+    pieces: impl Stream<Item = io::Result<Bytes>>,
+    mut to: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let mut pieces = std::pin::pin!(pieces);
+    while let Some(piece) = pieces.try_next().await? {
+        to.write_all(&piece).await?;
+    }
+    to.shutdown().await
 }
 
 #[cfg(test)]

@@ -10,11 +10,19 @@ use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, WaitContainerOptions};
-use futures_util::StreamExt;
+use bollard::container::{AttachContainerResults, LogOutput};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, WaitContainerOptions,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
 
-use super::Engine;
+use super::bridge::{PIECES, pour, stream_of};
+use super::{Engine, StreamReader};
 use crate::fault::{Code, Fault, IoContext, Result};
 
 /// Where the volume is in the helper's container.
@@ -123,6 +131,15 @@ fn header(path: &str, size: u64, kind: tar::EntryType) -> Result<Vec<u8>> {
     Ok(header.as_bytes().to_vec())
 }
 
+/// What a helper does with the volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HelperUse {
+    /// It only reads.
+    Read,
+    /// It replaces its content.
+    Write,
+}
+
 /// The container, made and not running.
 pub struct Helper<'a> {
     engine: &'a Engine,
@@ -139,6 +156,7 @@ impl<'a> Helper<'a> {
         volume: &str,
         program: &Program,
         arguments: &[&str],
+        what: HelperUse,
     ) -> Result<Self> {
         let helper = Self { engine, name };
         engine.remove(&helper.name, true).await?;
@@ -150,6 +168,7 @@ impl<'a> Helper<'a> {
             target: Some(DATA.into()),
             source: Some(volume.into()),
             typ: Some(MountType::VOLUME),
+            read_only: Some(what == HelperUse::Read),
             // An empty volume must not be filled with what the image has there.
             volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..Default::default() }),
             ..Default::default()
@@ -159,6 +178,8 @@ impl<'a> Helper<'a> {
             user: Some("0:0".into()),
             entrypoint: Some(program.argv(arguments)),
             cmd: Some(Vec::new()),
+            open_stdin: Some(what == HelperUse::Write),
+            stdin_once: Some(what == HelperUse::Write),
             // What the image sets for its own programs is not meant for this one.
             env: Some(vec!["LD_PRELOAD=".into(), "LD_LIBRARY_PATH=".into()]),
             working_dir: Some("/".into()),
@@ -166,6 +187,8 @@ impl<'a> Helper<'a> {
             host_config: Some(HostConfig {
                 mounts: Some(vec![mount]),
                 network_mode: Some("none".into()),
+                // What it reads would be kept a second time, in the engine's log.
+                log_config: Some(HostConfigLogConfig { typ: Some("none".into()), ..Default::default() }),
                 ..Default::default()
             }),
             ..Default::default()
@@ -177,30 +200,103 @@ impl<'a> Helper<'a> {
         Ok(helper)
     }
 
-    /// Unpacks a tar stream whose names lie below [`DATA`].
-    pub async fn put(&self, tar: impl Read + Send + 'static) -> Result<()> {
-        self.engine.put_archive(&self.name, "/", tar).await
-    }
-
-    /// Runs the program to its end; what it said where it failed.
-    pub async fn run(&self) -> Result<()> {
-        self.engine.start(&self.name).await?;
-        let docker = self.engine.patient(super::engine::UNLIMITED);
-        let mut ended = std::pin::pin!(docker.wait_container(&self.name, None::<WaitContainerOptions>));
-        let cause = match ended.next().await {
-            Some(Ok(_)) => return Ok(()),
-            Some(Err(bollard::errors::Error::DockerContainerWaitError { .. })) => {
-                self.engine.logs_tail(&self.name, 10).await
+    /// Runs the program with `input` on its standard input, to its end; what it said where it failed. The container is
+    /// removed.
+    pub async fn feed(self, input: impl Read + Send + 'static) -> Result<()> {
+        let (engine, name) = (self.engine, self.name.as_str());
+        let options = AttachContainerOptionsBuilder::default()
+            .stream(true)
+            .stdin(true)
+            .stdout(true)
+            .stderr(true)
+            .build();
+        let docker = engine.patient(super::engine::UNLIMITED);
+        let attached = docker.attach_container(name, Some(options)).await;
+        let AttachContainerResults { mut output, input: to } =
+            attached.map_err(|error| engine.fault(name, error))?;
+        engine.start(name).await?;
+        let (pieces, feed) = stream_of(input, |_| ());
+        let mut said = String::new();
+        let listening = async {
+            while let Some(piece) = output.try_next().await? {
+                said.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
             }
-            Some(Err(error)) => return Err(self.engine.fault(&self.name, error)),
-            None => "the engine did not say how it ended".to_owned(),
+            Ok::<_, bollard::errors::Error>(())
         };
-        Err(Fault::new(Code::RestoreFailed, &self.name, cause))
+        let (fed, heard) = tokio::join!(pour(pieces, to), listening);
+        let ended = match feed.broken(Code::RestoreFailed, name) {
+            Some(fault) => Err(fault),
+            None => heard.map_err(|error| engine.fault(name, error)),
+        };
+        let ended = match ended {
+            Ok(()) => ended_well(engine, name, Code::RestoreFailed, &said).await,
+            cut_off => cut_off,
+        };
+        engine.remove(name, true).await?;
+        ended?;
+        fed.map_err(|error| {
+            Fault::new(Code::RestoreFailed, name, format!("it did not take all of its input: {error}"))
+        })
     }
 
-    /// Removes it, with the volumes without a name that its image declares.
-    pub async fn remove(self) -> Result<()> {
-        self.engine.remove(&self.name, true).await
+    /// Runs the program and gives what it writes on its standard output; that the program failed is an error at the end of
+    /// it. The container is removed then, or when nobody reads any more.
+    pub async fn stream(self) -> Result<StreamReader> {
+        let engine = self.engine.clone();
+        let name = self.name;
+        let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
+        let docker = engine.patient(super::engine::UNLIMITED);
+        let attached = docker.attach_container(&name, Some(options)).await;
+        let mut output = attached.map_err(|error| engine.fault(&name, error))?.output;
+        engine.start(&name).await?;
+        let (sender, pieces) = mpsc::channel(PIECES);
+        tokio::spawn(async move {
+            let ended = forward(&engine, &name, &mut output, &sender).await;
+            let removed = engine.remove(&name, true).await;
+            if let Err(fault) = ended.and(removed) {
+                // Nobody reads any more: then nobody wants to know either.
+                let _gone = sender.send(Err(io::Error::other(fault))).await;
+            }
+        });
+        Ok(StreamReader::of(pieces))
+    }
+}
+
+type Output =
+    std::pin::Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
+
+/// Sends on what a helper writes, to its end; an error where it did not end well.
+async fn forward(
+    engine: &Engine,
+    name: &str,
+    output: &mut Output,
+    to: &mpsc::Sender<io::Result<Bytes>>,
+) -> Result<()> {
+    let mut said = String::new();
+    while let Some(piece) = output.next().await {
+        match piece.map_err(|error| engine.fault(name, error))? {
+            LogOutput::StdOut { message } => {
+                if to.send(Ok(message)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            other => said.push_str(&String::from_utf8_lossy(&other.into_bytes())),
+        }
+    }
+    ended_well(engine, name, Code::BackupFailed, &said).await
+}
+
+/// An error of kind `code`, with what it `said`, where a helper did not end with 0.
+async fn ended_well(engine: &Engine, name: &str, code: Code, said: &str) -> Result<()> {
+    let docker = engine.patient(super::engine::UNLIMITED);
+    let mut ended = std::pin::pin!(docker.wait_container(name, None::<WaitContainerOptions>));
+    match ended.next().await {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(bollard::errors::Error::DockerContainerWaitError { .. })) => {
+            Err(Fault::new(code, name, said.trim()))
+        }
+        Some(Err(error)) => Err(engine.fault(name, error)),
+        None => Err(Fault::new(code, name, "the engine did not say how it ended")),
     }
 }
 

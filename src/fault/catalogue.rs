@@ -264,6 +264,9 @@ codes! {
     HookRefused "HOOK_REFUSED" Failed
         "the hook {object} cannot be run" "This client does not run hooks; remove them from the release."
         "无法运行钩子 {object}" "本客户端不运行钩子；请从版本中删除。";
+    HookFailed "HOOK_FAILED" Failed
+        "the command '{object}' in the service failed" "Run it there by hand; it comes from [backup.data] in release.toml or client.toml, where another way of backing up can be chosen."
+        "服务中的命令 '{object}' 失败" "请在该服务中手动运行；它来自 release.toml 或 client.toml 的 [backup.data]，也可在那里选择其他备份方式。";
     TrustUnsupported "TRUST_UNSUPPORTED" Usage
         "signed metadata ({object}) cannot be checked by this client" "Use a client that can, or --insecure to go on without signatures."
         "本客户端无法校验签名元数据（{object}）" "请使用支持的客户端，或用 --insecure 在无签名的情况下继续。";

@@ -100,6 +100,7 @@ pub fn build(
     notify(Stage::Reading);
     let model = reader.model(folder, &compose)?;
     check_services(folder, &settings, &model)?;
+    check_data(folder, &settings, &model)?;
     let references = images::references(&model)?;
     let files = stack::files(folder, out, &settings, &compose)?;
     notify(Stage::Saving(references.len()));
@@ -186,6 +187,21 @@ fn check_services(folder: &Path, settings: &ReleaseToml, model: &Value) -> Resul
         None => Ok(()),
         Some((name, place)) => {
             let cause = format!("{place}: there is no service {name}");
+            Err(Fault::new(Code::ConfigInvalid, folder.join(RELEASE_TOML).display(), cause))
+        }
+    }
+}
+
+fn check_data(folder: &Path, settings: &ReleaseToml, model: &Value) -> Result<()> {
+    let volumes = model.get("volumes").and_then(Value::as_object);
+    let persist = settings.persist();
+    let known = |name: &str| {
+        volumes.is_some_and(|volumes| volumes.contains_key(name)) || persist.iter().any(|path| path == name)
+    };
+    match settings.named_data().find(|(name, _)| !known(name)) {
+        None => Ok(()),
+        Some((name, place)) => {
+            let cause = format!("{place}: {name} is neither a named volume nor a persist path");
             Err(Fault::new(Code::ConfigInvalid, folder.join(RELEASE_TOML).display(), cause))
         }
     }

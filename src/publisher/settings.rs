@@ -11,6 +11,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::release::info::{
     BackupPolicy, DEFAULT_PERSIST, HealthPolicy, Probe, Requires, ServicePolicy, SwapMethod, is_safe_relative,
 };
+use crate::settings::DataPolicy;
 
 /// The file's name in the stack folder.
 pub(super) const RELEASE_TOML: &str = "release.toml";
@@ -75,6 +76,7 @@ struct ProbeToml {
 #[serde(default, deny_unknown_fields)]
 struct BackupToml {
     exclude: Vec<String>,
+    data: BTreeMap<String, DataPolicy>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,7 +144,7 @@ impl ReleaseToml {
     }
 
     pub fn backup(&self) -> BackupPolicy {
-        BackupPolicy { exclude: self.backup.exclude.clone() }
+        BackupPolicy { exclude: self.backup.exclude.clone(), data: self.backup.data.clone() }
     }
 
     pub fn services(&self) -> BTreeMap<String, ServicePolicy> {
@@ -162,7 +164,17 @@ impl ReleaseToml {
             let name = probe.service.as_deref()?;
             Some((name, format!("the probe {}", probe.label())))
         });
-        sections.chain(probes)
+        let hooks =
+            self.backup.data.iter().filter_map(|(name, policy)| {
+                Some((policy.service.as_deref()?, format!("backup.data.{name}")))
+            });
+        sections.chain(probes).chain(hooks)
+    }
+
+    /// The volumes or persist paths whose backup it describes, with the key that names them.
+    pub fn named_data(&self) -> impl Iterator<Item = (&str, String)> {
+        let named = self.backup.data.keys().map(|name| (name.as_str(), format!("backup.data.{name}")));
+        named.chain(self.backup.exclude.iter().map(|name| (name.as_str(), "backup.exclude".to_owned())))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -171,6 +183,9 @@ impl ReleaseToml {
             if let Some(path) = paths.iter().find(|path| !is_safe_relative(path.trim_end_matches('/'))) {
                 return Err(format!("{key}: {path:?} must be a path inside the stack folder"));
             }
+        }
+        for (name, policy) in &self.backup.data {
+            policy.check().map_err(|cause| format!("backup.data.{name}: {cause}"))?;
         }
         if let Some(from) = &self.requires.from {
             semver::VersionReq::parse(from).map_err(|error| format!("requires.from: {error}"))?;

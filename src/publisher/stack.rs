@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use glob::Pattern;
-
 use super::settings::{RELEASE_TOML, ReleaseToml};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::bundle::link_stays_inside;
 use crate::release::compose_files::default_compose_files;
+use crate::release::globs::Globs;
 use crate::release::info::FileInfo;
 use crate::release::tree::{self, OWN_RELEASE_JSON};
 
@@ -48,8 +47,8 @@ pub(super) fn files(
         let top = matches!(path, RELEASE_TOML | OWN_RELEASE_JSON | ".git");
         let own = is_dir && (persist.iter().any(|own| own == path) || inside.as_deref() == Some(path));
         // A folder is entered even if no pattern matches it: one may match what is in it.
-        let wanted = is_dir || always(path) || include.is_empty() || matches(&include, path);
-        top || own || !wanted || (!always(path) && matches(&exclude, path))
+        let wanted = is_dir || always(path) || include.is_empty() || include.matches(path);
+        top || own || !wanted || (!always(path) && exclude.matches(path))
     };
     let mut files = Vec::new();
     for path in tree::list(stack, skip)? {
@@ -76,25 +75,9 @@ fn out_inside(stack: &Path, out: &Path) -> Option<String> {
     Some(out.strip_prefix(stack).ok()?.to_str()?.to_owned())
 }
 
-fn patterns(stack: &Path, key: &str, globs: &[String]) -> Result<Vec<Pattern>> {
-    let read = |text: &String| {
-        Pattern::new(text.trim_end_matches('/')).map_err(|error| {
-            let cause = format!("{key}: {text:?}: {error}");
-            Fault::new(Code::ConfigInvalid, stack.join(RELEASE_TOML).display(), cause)
-        })
-    };
-    globs.iter().map(read).collect()
-}
-
-/// Whether a pattern matches the path, a folder above it, or the last name of one of these.
-fn matches(patterns: &[Pattern], path: &str) -> bool {
-    let options = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
-    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-    ends.map(|end| &path[..end]).any(|part| {
-        let name = part.rsplit('/').next().unwrap_or(part);
-        patterns.iter().any(|pattern| {
-            pattern.matches_with(part, options)
-                || (!pattern.as_str().contains('/') && pattern.matches_with(name, options))
-        })
+fn patterns(stack: &Path, key: &str, globs: &[String]) -> Result<Globs> {
+    Globs::new(globs).map_err(|(text, error)| {
+        let cause = format!("{key}: {text:?}: {error}");
+        Fault::new(Code::ConfigInvalid, stack.join(RELEASE_TOML).display(), cause)
     })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Digest, Version};
 use crate::fault::{Code, Fault, Result};
+use crate::settings::DataPolicy;
 
 /// Paths an operator owns when neither the release nor the settings say otherwise.
 pub const DEFAULT_PERSIST: [&str; 4] = ["data", "upload", "logs", ".env"];
@@ -169,6 +170,9 @@ fn default_probe_timeout() -> u64 {
 pub struct BackupPolicy {
     /// Named volumes (Compose keys) or persist paths that are left out.
     pub exclude: Vec<String>,
+    /// How single volumes or persist paths are backed up.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, DataPolicy>,
 }
 
 /// What a single service needs.
@@ -261,6 +265,9 @@ impl ReleaseInfo {
         }
         if let Some(hook) = self.hooks.keys().next() {
             return Err(Fault::new(Code::HookRefused, hook, name));
+        }
+        for (key, policy) in &self.backup.data {
+            policy.check().map_err(|cause| invalid(format!("backup.data.{key}: {cause}")))?;
         }
         let paths = self.files.iter().map(|f| &f.path);
         for path in paths.chain(&self.compose).chain(&self.persist).chain(&self.config) {

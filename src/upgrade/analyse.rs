@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::compare::{Present, Wanted, compare};
-use super::effects::{data, restore};
+use super::effects::{data, dump, restore};
 use super::fingerprint::fingerprint;
 use super::plan::{Action, ChangePlan, Kind, ServicePlan};
 use super::shipped::Reader;
@@ -58,8 +58,8 @@ pub async fn analyse(world: &mut World<'_>, restore: Option<&str>) -> Result<Cha
     if restore.is_some() || restores_data {
         restore::check_restorable(world).await?;
     }
-    if restore.is_some() {
-        restart_what_holds_data(world, old.as_ref().unwrap_or(&new), &mut services);
+    if let Some(backup) = restore {
+        restart_what_holds_data(world, old.as_ref().unwrap_or(&new), backup, &containers, &mut services)?;
     }
     let moves = tag_moves(world, &target).await?;
     Ok(ChangePlan {
@@ -263,15 +263,33 @@ fn present(world: &World<'_>, model: &Model, containers: &[Container]) -> Result
     Ok(present)
 }
 
-/// Services whose data comes back from a backup are stopped for it, changed or not.
-fn restart_what_holds_data(world: &World<'_>, model: &Model, services: &mut [ServicePlan]) {
-    let holders = data::holders(world, model);
+/// Services whose data comes back from a backup are stopped for it, changed or not. Where a service takes its data back
+/// by a command of its own, so are all that depend on it: they would write to it meanwhile.
+fn restart_what_holds_data(
+    world: &World<'_>,
+    model: &Model,
+    backup: &str,
+    containers: &[Container],
+    services: &mut [ServicePlan],
+) -> Result<()> {
+    let mut holders = data::holders(world, model);
+    let record = world.installation.backup_manager().get(backup)?;
+    let mut taking: BTreeSet<String> =
+        dump::takers(world, &record, containers)?.into_iter().map(|(_, one)| one.service.clone()).collect();
+    // Dependencies come first.
+    for service in model.services() {
+        if service.depends_on.iter().any(|name| taking.contains(name)) {
+            taking.insert(service.name);
+        }
+    }
+    holders.append(&mut taking);
     for service in services.iter_mut() {
         if service.action == Action::Unchanged && holders.contains(&service.name) && !service.old.is_empty() {
             service.action = Action::Restart;
             service.reasons.push("its data is restored".into());
         }
     }
+    Ok(())
 }
 
 async fn tag_moves(world: &World<'_>, info: &ReleaseInfo) -> Result<Vec<TagMove>> {

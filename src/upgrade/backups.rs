@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::change::{self, Tools};
 use super::effects::backup::{self, Archive};
+use super::effects::{data, quiet};
 use super::installation::Installation;
 use super::journal::{ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan};
@@ -17,6 +18,7 @@ use crate::backup::{
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::{Outcome, Progress, Step};
 use crate::release::Version;
+use crate::release::info::is_safe_relative;
 
 /// Backs the data of the running stack up.
 pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<Record> {
@@ -25,7 +27,7 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     // What is written there while a person is needed is the data of no version: nothing goes back to it by itself.
     let stuck = is_stuck(installation)?;
     if stuck {
-        backup::thaw(installation, &tools.engine).await?;
+        quiet::thaw(installation, &tools.engine).await?;
         installation.backup_manager().reconcile()?;
     } else {
         settle(installation, &tools, progress).await?;
@@ -74,7 +76,7 @@ pub async fn backup_verify(installation: &Installation, id: &str) -> Result<Reco
 /// What of a backup is brought back, and where to.
 #[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
-    /// Volumes (Compose keys), persist paths or parts (`volumes/pgdata`); empty: everything.
+    /// Volumes (Compose keys), persist paths or parts (`volumes/pgdata`), or paths inside one of these; empty: everything.
     pub only: Vec<String>,
 }
 
@@ -90,8 +92,12 @@ pub async fn backup_extract(
     let (packing, progress) = (Packing::from(&installation.settings.backup), progress.clone());
     blocking(installation, move |manager| {
         let record = whole(manager, &id, &packing)?;
-        let parts = parts(&record, &options.only)?;
-        for part in record.parts.iter().filter(|part| parts.is_empty() || parts.contains(&part.name)) {
+        let parts = parts(manager, &record, &options.only)?;
+        let wanted = |part: &PartRecord| {
+            let below = format!("{}/", part.name);
+            parts.is_empty() || parts.iter().any(|word| *word == part.name || word.starts_with(&below))
+        };
+        for part in record.parts.iter().filter(|part| wanted(part)) {
             let place = to.join(&part.name);
             if std::fs::symlink_metadata(&place).is_ok() {
                 let cause = "it is there already; name a folder that does not exist or is empty";
@@ -99,9 +105,12 @@ pub async fn backup_extract(
             }
         }
         let targets = |kind: &PartKind| {
-            let part = record.parts.iter().find(|part| part.kind == *kind)?;
-            let wanted = parts.is_empty() || parts.contains(&part.name);
-            wanted.then(|| RestoreTarget::Disk(to.join(&part.name)))
+            let part = record.parts.iter().find(|part| part.kind == *kind).filter(|part| wanted(part))?;
+            let (folder, only) = (to.join(&part.name), data::inside(&parts, &part.name));
+            Some(match only.is_empty() {
+                true => RestoreTarget::Disk(folder),
+                false => RestoreTarget::Within { folder, only },
+            })
         };
         let never = AtomicBool::new(false);
         let restored = manager.restore(&record.id, &targets, Step::RollingBack, &progress, &never)?;
@@ -110,24 +119,51 @@ pub async fn backup_extract(
     .await
 }
 
-/// The names of the parts that `only` means.
-fn parts(record: &Record, only: &[String]) -> Result<Vec<String>> {
-    let means = |part: &PartRecord, word: &str| {
-        part.name == word
-            || match &part.kind {
-                PartKind::Volume { volume } => volume == word,
-                PartKind::Path { path } => path == word.trim_end_matches('/'),
-            }
-    };
-    let find = |word: &String| {
-        let part = record.parts.iter().find(|part| means(part, word));
-        part.map(|part| part.name.clone()).ok_or_else(|| {
+/// The parts, and the paths inside parts, that `only` means. Every path is in the backup.
+fn parts(manager: &BackupManager, record: &Record, only: &[String]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for word in only {
+        let asked = word.trim_end_matches('/');
+        let meant = record.parts.iter().find_map(|part| Some((part, inside(part, asked)?)));
+        let (part, path) = meant.ok_or_else(|| {
             let names: Vec<&str> = record.parts.iter().map(|part| part.name.as_str()).collect();
             let cause = format!("backup {} has no such part; it has: {}", record.id, names.join(", "));
             Fault::new(Code::Usage, word, cause)
-        })
+        })?;
+        if path.is_empty() {
+            found.push(part.name.clone());
+            // The files that a dump stands for are what comes back where it cannot be taken.
+            if let PartKind::Dump { of, .. } = &part.kind {
+                found.push(of.clone());
+            }
+            continue;
+        }
+        let whole = format!("{}/{path}", part.name);
+        let is_there = |entry: &Entry| entry.path == Path::new(&whole);
+        if !is_safe_relative(path) || !manager.contents(&record.id)?.iter().any(is_there) {
+            let cause =
+                format!("{} in backup {} has no such path; see 'client backup show'", part.name, record.id);
+            return Err(Fault::new(Code::Usage, word, cause));
+        }
+        found.push(whole);
+    }
+    Ok(found)
+}
+
+/// The rest of `word` behind a name of `part`, where it begins with one; empty where it is one.
+fn inside<'w>(part: &PartRecord, word: &'w str) -> Option<&'w str> {
+    let short = match &part.kind {
+        PartKind::Volume { volume } => volume,
+        PartKind::Path { path } => path,
+        PartKind::Dump { of, .. } => {
+            of.strip_prefix("volumes/").or(of.strip_prefix("persist/")).unwrap_or(of)
+        }
     };
-    only.iter().map(find).collect()
+    let behind = |name: &str| {
+        let rest = word.strip_prefix(name)?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    };
+    behind(&part.name).or_else(|| behind(short)).filter(|rest| part.is_folder() || rest.is_empty())
 }
 
 /// Brings the data of a backup back: what holds it is stopped, a backup of the present data is made, and when
@@ -142,15 +178,17 @@ pub async fn backup_restore(
     let tools = Tools::find().await?;
     settle(installation, &tools, progress).await?;
     let (wanted, packing) = (id.to_owned(), Packing::from(&installation.settings.backup));
+    let asked = options.only.clone();
     // Before anything is stopped.
-    let record = blocking(installation, move |manager| {
+    let (record, only) = blocking(installation, move |manager| {
         let record = whole(manager, &wanted, &packing)?;
         manager.verify(&wanted, &AtomicBool::new(false))?;
-        Ok(record)
+        let only = parts(manager, &record, &asked)?;
+        Ok((record, only))
     })
     .await?;
     let told = repair::put_back(installation, progress)?;
-    let plan = Plan { only: parts(&record, &options.only)?, ..restore_plan(&running::base(installation)?) };
+    let plan = Plan { only, ..restore_plan(&running::base(installation)?) };
     let mut outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
     outcome.warnings.splice(0..0, told);
     Ok(rebuild::tell(installation, outcome, progress))
@@ -171,7 +209,7 @@ pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
     for left in manager.staged()? {
         whole(&manager, &left.id, &packing)?;
     }
-    manager.prune_all(installation.settings.backup.keep, &[])
+    installation.prune_backups(&[])
 }
 
 /// Whether an earlier change waits for a person.
@@ -191,14 +229,14 @@ async fn settle(installation: &Installation, tools: &Tools, progress: &Progress)
     }
 }
 
-/// Lets go on what a stopped command had frozen for a backup.
+/// Lets go on what a stopped command held still for a backup.
 pub async fn thaw(installation: &Installation) -> Result<()> {
     // Whoever holds the lock by now is at work with it.
     let Ok(_lock) = installation.lock("thaw") else { return Ok(()) };
-    if !backup::is_frozen(installation)? {
+    if !quiet::is_held(installation)? {
         return Ok(());
     }
-    backup::thaw(installation, &crate::docker::Engine::connect().await?).await
+    quiet::thaw(installation, &crate::docker::Engine::connect().await?).await
 }
 
 fn restore_plan(version: &Version) -> Plan {

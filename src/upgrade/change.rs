@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::analyse;
-use super::effects::{backup, images};
+use super::effects::{backup, images, quiet};
 use super::ending::{Ended, Ending, end, remove_work};
 use super::factory;
 use super::installation::Installation;
@@ -98,7 +98,7 @@ pub async fn finish(
     progress: &Progress,
 ) -> Result<Option<Ended>> {
     let journal = Journal::new(installation.store.clone());
-    backup::thaw(installation, &tools.engine).await?;
+    quiet::thaw(installation, &tools.engine).await?;
     super::rebuild::rebuild_from_engine(installation, &tools.engine).await?;
     // A backup whose process was killed is not running any more.
     installation.backup_manager().reconcile()?;

@@ -11,7 +11,7 @@ use super::installation::Installation;
 use super::journal::Journal;
 use super::standing::{self, Kind, Trouble};
 use super::{pointers, rebuild, releases, ways};
-use crate::backup::{Kind as BackupKind, Problem};
+use crate::backup::Problem;
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Lang;
@@ -174,11 +174,10 @@ impl Report {
 
     fn backups(&mut self, installation: &Installation, fix: bool) {
         let manager = installation.backup_manager();
-        let keep = installation.settings.backup.keep;
         let mended = match fix {
             true => manager
                 .reconcile()
-                .and_then(|_| manager.prune(keep, BackupKind::PreUpgrade, &[]))
+                .and_then(|_| installation.prune_backups(&[]))
                 .and_then(|_| manager.reconcile()),
             false => manager.reconcile(),
         };

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::rebuild;
-use crate::backup::BackupManager;
+use super::{pointers, rebuild, releases};
+use crate::backup::{BackupManager, Record, Rules};
 use crate::fault::{Code, Fault, IoContext, Result};
-use crate::layout::Layout;
-use crate::settings::Settings;
+use crate::layout::{Layout, Pointer};
+use crate::settings::{BackupSettings, Settings};
 use crate::state::{StateLock, Store, reserve};
 
 /// An installation.
@@ -24,6 +24,16 @@ impl Installation {
     /// Its backups.
     pub fn backup_manager(&self) -> BackupManager {
         BackupManager::new(self.store.clone(), self.layout.backups())
+    }
+
+    /// Deletes the backups that the rules no longer keep, but none of `protected`, and none with the data of a release that
+    /// can be gone back to.
+    pub fn prune_backups(&self, protected: &[String]) -> Result<Vec<Record>> {
+        let current = pointers::read(&self.layout, Pointer::Current)?;
+        let mut versions = releases::versions(&self.layout)?;
+        versions.retain(|version| Some(version) != current.as_ref());
+        let BackupSettings { keep, retention, .. } = &self.settings.backup;
+        self.backup_manager().prune(&Rules { keep: *keep, retention, versions: &versions, protected })
     }
 
     /// Opens the installation in `root`.

@@ -68,7 +68,8 @@ pub struct Plan {
     /// The backup whose data comes back with it.
     #[serde(default)]
     pub restore: Option<String>,
-    /// The parts of that backup which come back (`volumes/pgdata`); empty: all.
+    /// The parts of that backup which come back (`volumes/pgdata`), or paths inside them (`volumes/pgdata/base/1`); empty:
+    /// all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
     /// What `previous` points to afterwards, where that is not the version before.

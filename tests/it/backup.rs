@@ -6,8 +6,9 @@ mod formats;
 mod life;
 mod restore;
 mod round_trip;
+mod selection;
 mod stage;
-mod tree;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +60,7 @@ impl Bench {
         let targets = |kind: &PartKind| match kind {
             PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
             PartKind::Volume { volume } => Some(RestoreTarget::Disk(to.join(volume))),
+            PartKind::Dump { of, .. } => Some(RestoreTarget::Disk(to.join(of))),
         };
         let never = AtomicBool::new(false);
         self.manager.restore(id, &targets, Step::RollingBack, &Progress::silent(), &never)
@@ -94,9 +96,5 @@ pub fn request(parts: Vec<Part>) -> BackupRequest {
 
 /// The part `persist/<path>` from `root`.
 pub fn disk(path: &str, root: impl Into<PathBuf>) -> Part {
-    Part {
-        name: format!("persist/{path}"),
-        kind: PartKind::Path { path: path.into() },
-        origin: Origin::Disk(root.into()),
-    }
+    Part::new(format!("persist/{path}"), PartKind::Path { path: path.into() }, Origin::Disk(root.into()))
 }

@@ -1,6 +1,7 @@
 //! Upgrades, from the publisher's folder to the running stack: the real binary, engine and Compose.
 
 mod adopt;
+mod consistency;
 mod data;
 mod failing;
 mod happy;

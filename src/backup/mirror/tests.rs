@@ -63,7 +63,7 @@ impl Field {
         let (mut copied, cancel) = (0, AtomicBool::new(false));
         let (from, to) = (self.from(), self.to());
         let mut control = Control { cancel: &cancel, copied: &mut |bytes| copied += bytes };
-        self.mirror.pass(&from, &to, &mut control).unwrap();
+        self.mirror.pass(&from, &to, &Filter::default(), &mut control).unwrap();
         self.let_the_clock_tick();
         copied
     }
@@ -237,6 +237,6 @@ fn a_single_file_and_a_cancelled_pass() {
     let cancel = AtomicBool::new(true);
     let (from, to) = (field.from(), field.to());
     let mut control = Control { cancel: &cancel, copied: &mut |_| {} };
-    let fault = field.mirror.pass(&from, &to, &mut control).unwrap_err();
+    let fault = field.mirror.pass(&from, &to, &Filter::default(), &mut control).unwrap_err();
     assert_eq!(fault.code(), Code::Interrupted);
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 use super::{BackupManager, Pending, PendingTarget, Phase, RestoreTarget, Restored, need_room, sweep};
 use crate::backup::mirror::{Control, Mirror};
 use crate::backup::record::{PartKind, Record};
+use crate::backup::selection::{Filter, Scope};
 use crate::backup::swap::{FileSwap, FolderSwap, folder_entry};
-use crate::backup::unpack::Staged;
+use crate::backup::unpack::{Place, Staged, StagedFolder};
 use crate::backup::walk;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::messages::Say;
@@ -27,13 +28,19 @@ impl BackupManager {
         cancel: &AtomicBool,
     ) -> Result<Restored> {
         let folder = self.stage_of(record);
-        let mut plan: Vec<(PathBuf, PathBuf)> = Vec::new();
+        let mut plan: Vec<(PathBuf, Place)> = Vec::new();
         let mut parts = Vec::new();
         for part in &record.parts {
             match targets(&part.kind) {
-                Some(RestoreTarget::Disk(target)) => plan.push((folder.join(&part.name), target)),
-                Some(RestoreTarget::Tar { .. }) => {
-                    let cause = format!("{} is not on this machine's disk any more", part.name);
+                Some(RestoreTarget::Disk(path)) => {
+                    let scope = Scope { selection: part.selection.clone(), only: Vec::new() };
+                    let cover = scope.cover(&part.name)?;
+                    plan.push((folder.join(&part.name), Place { path, scope, cover }));
+                }
+                Some(
+                    RestoreTarget::Tar { .. } | RestoreTarget::Within { .. } | RestoreTarget::Content(_),
+                ) => {
+                    let cause = format!("{} can only be restored once its archive is written", part.name);
                     return Err(Fault::new(Code::RestoreFailed, &record.id, cause));
                 }
                 None => continue,
@@ -42,26 +49,26 @@ impl BackupManager {
         }
         let mut needs = HashMap::new();
         let mut total = 0;
-        for (source, target) in &plan {
-            let (length, stored) = walk::estimate(source);
+        for (source, place) in &plan {
+            let (length, stored) = walk::estimate(source, &Filter::default());
             total += length;
-            need_room(&mut needs, target, stored)?;
+            need_room(&mut needs, &place.path, stored)?;
         }
         super::check_needs(needs)?;
         let mut pending =
             Pending { schema: 1, id: record.id.clone(), phase: Phase::Unpacking, targets: Vec::new() };
-        for (_, target) in &plan {
-            sweep(target)?;
-            pending.targets.push(PendingTarget { path: target.clone(), file: false, existed: true });
+        for (_, place) in &plan {
+            sweep(&place.path)?;
+            pending.targets.push(PendingTarget::folder(place.path.clone(), place.scope.clone()));
         }
         self.remember(&pending)?;
         let say = Say::RestoreStarted { id: record.id.clone() };
         let mut meter = progress.meter(step, say, Unit::Bytes, Some(total));
         let mut warnings = Vec::new();
         let mut staged = Vec::new();
-        for (source, target) in &plan {
+        for (source, place) in plan {
             let mut control = Control { cancel, copied: &mut |bytes| meter.add(bytes) };
-            match beside(source, target, &record.id, &mut control, &mut warnings) {
+            match beside(&source, place, &record.id, &mut control, &mut warnings) {
                 Ok(part) => staged.push(part),
                 Err(fault) => return Err(self.undo(staged, fault)),
             }
@@ -74,12 +81,13 @@ impl BackupManager {
 /// Puts a copy of `source` beside what is at `target`, ready for the exchange.
 fn beside(
     source: &Path,
-    target: &Path,
+    place: Place,
     id: &str,
     control: &mut Control<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Staged> {
     let mut mirror = Mirror::new();
+    let target = place.path.as_path();
     let wrong = |cause: &str| Fault::new(Code::RestoreFailed, target.display(), cause);
     let staged = if source.is_dir() {
         if target.exists() && !target.is_dir() {
@@ -89,10 +97,10 @@ fn beside(
         let open = File::open(source).at(source)?;
         let root = Box::new(folder_entry(&open.into()).at(source)?);
         let copied = mirror
-            .pass(source, &swap.new_path(), control)
+            .pass(source, &swap.new_path(), &Filter::default(), control)
             .and_then(|()| rustix::fs::syncfs(swap.new_content()?).map_err(std::io::Error::from).at(target));
         match copied {
-            Ok(()) => Staged::Folder { swap, target: target.to_owned(), root },
+            Ok(()) => Staged::Folder(StagedFolder { swap, place, root }),
             Err(fault) => {
                 swap.revert()?;
                 return Err(fault);
@@ -104,7 +112,7 @@ fn beside(
         }
         let swap = FileSwap::begin(target, id)?;
         let new = swap.staged();
-        mirror.pass(source, &new, control)?;
+        mirror.pass(source, &new, &Filter::default(), control)?;
         File::open(&new).and_then(|file| file.sync_all()).at(&new)?;
         Staged::File(swap)
     };

@@ -1,6 +1,6 @@
 //! Backing the data up, in as little time of the services as there is a way to.
 //!
-//! Where the data lies on this machine's disk it is copied while the services run; then, while they do not write, only
+//! Where the data lies on this machine's disk it is copied while the services run; then, while they are held still, only
 //! what changed since. The archive is written from the copy while the change goes on, and is whole before the change is
 //! committed. Elsewhere the archive is written at once, while the services do not write.
 
@@ -10,18 +10,18 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::data::{Data, Purpose, all_data, mounts_any, part};
+use super::data::{Data, Purpose, all_data, info_of, mounts_any, part, unknown_names};
+use super::dump;
+use super::quiet::Writers;
 use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
-use crate::docker::{Container, Engine, Model, State};
+use crate::docker::{Container, Model, State};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{Progress, Step};
 use crate::release::Version;
-use crate::state::meta;
-use crate::upgrade::Installation;
+use crate::settings::{DataPolicy, Way};
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::world::World;
-use crate::upgrade::{killpoint, step};
 
 /// The priority of what is done beside the services.
 const NICE: i32 = 10;
@@ -50,11 +50,11 @@ pub async fn copy(world: &mut World<'_>) -> Result<()> {
     if world.facts().backup_id.is_some() || world.stage.is_some() {
         return Ok(());
     }
-    let request = request(world, kind_of(world), of_upgrade(world)).await?;
-    world.stage = match request {
-        Some((request, _)) => begin(world, request).await?.ok(),
-        None => None,
-    };
+    let kind = kind_of(world);
+    if let Some(survey) = survey(world, kind).await? {
+        let request = request(world, kind, of_upgrade(world), &survey).await?;
+        world.stage = begin(world, request).await?.ok();
+    }
     Ok(())
 }
 
@@ -107,40 +107,87 @@ pub async fn make_backup(
     versions: Versions,
     archive: Archive,
 ) -> Result<Option<String>> {
-    let Some((request, writers)) = request(world, kind, versions).await? else { return Ok(None) };
+    let Some(survey) = survey(world, kind).await? else { return Ok(None) };
     let copied = match world.stage.take() {
         Some(stage) => Ok(stage),
-        None => begin(world, request).await?,
+        None => {
+            let request = request(world, kind, versions, &survey).await?;
+            begin(world, request).await?
+        }
     };
     let record = match copied {
-        Ok(stage) => cut(world, stage, &writers, archive).await?,
-        Err(request) => at_once(world, request, &writers).await?,
+        Ok(stage) => cut(world, stage, &survey.writers(true), archive).await?,
+        Err(request) => at_once(world, request, &survey.writers(false)).await?,
     };
     Ok(Some(record.id))
 }
 
-/// What is to be backed up, and the containers that run and may write to it; none where the stack has no data.
+/// What is to be backed up, and who may write to it.
+struct Survey {
+    model: Model,
+    data: Vec<Data>,
+    /// Those that run.
+    containers: Vec<Container>,
+}
+
+/// None where the stack has no data.
+async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey>> {
+    let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
+    let mut containers = world.engine.containers(world.project()).await?;
+    let mut data: Vec<Data> = all_data(world, &model, &containers, Purpose::Backup).await?;
+    for name in unknown_names(world, &data) {
+        world.warn(Step::CreatingBackup, Say::BackupNameUnknown { name })?;
+    }
+    containers.retain(|one| one.state == State::Running);
+    // What is to be put back by itself comes back as files, whatever has become of the service meanwhile.
+    let as_files = match kind {
+        BackupKind::Safety => true,
+        BackupKind::PreUpgrade => world.plan.change.as_ref().is_some_and(|change| change.restores_data),
+        BackupKind::Manual | BackupKind::Scheduled => false,
+    };
+    for one in data.iter_mut().filter(|one| one.policy.way == Way::Hook) {
+        let runs = containers.iter().any(|container| Some(&container.service) == one.policy.service.as_ref());
+        if as_files || !runs {
+            one.policy = DataPolicy::default();
+        }
+    }
+    Ok((!data.is_empty()).then_some(Survey { model, data, containers }))
+}
+
+impl Survey {
+    /// Who is held still while the data is read; data that is taken live is so only where it is copied first.
+    fn writers(&self, staged: bool) -> Writers {
+        let (mut freeze, mut stop) = (Vec::new(), Vec::new());
+        let of = |ways: &'static [Way]| self.data.iter().filter(move |data| ways.contains(&data.policy.way));
+        let frozen: &[Way] = if staged { &[Way::Warm] } else { &[Way::Warm, Way::Sqlite] };
+        for one in &self.containers {
+            if mounts_any(one, &self.model, of(&[Way::Stop])) {
+                stop.push(one.clone());
+            } else if mounts_any(one, &self.model, of(frozen)) {
+                freeze.push(one.clone());
+            }
+        }
+        Writers { freeze, stop }.ordered(&self.model)
+    }
+}
+
+/// The backup that is to be made. What a service gives by a command of its own is taken here.
 async fn request(
     world: &World<'_>,
     kind: BackupKind,
     versions: Versions,
-) -> Result<Option<(BackupRequest, Vec<Container>)>> {
-    let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
-    let containers = world.engine.containers(world.project()).await?;
-    let data: Vec<Data> = all_data(world, &model, &containers, Purpose::Backup).await?;
-    if data.is_empty() {
-        return Ok(None);
-    }
+    survey: &Survey,
+) -> Result<BackupRequest> {
     let mut parts = Vec::new();
-    for one in &data {
-        parts.push(part(world, one).await?);
+    for (number, one) in survey.data.iter().enumerate() {
+        parts.push(match one.policy.way {
+            Way::Hook => dump::take(world, one, number).await?,
+            Way::Warm | Way::Stop | Way::Sqlite => part(world, one),
+        });
     }
     let (version, target) = versions.map_or((None, None), |(version, target)| (Some(version), target));
-    let packing = packing(world);
-    let project = world.project().to_owned();
-    let writes = |one: &Container| one.state == State::Running && mounts_any(one, &model, &data);
-    let writers = containers.into_iter().filter(writes).collect();
-    Ok(Some((BackupRequest { project, version, target, kind, parts, packing, read: None }, writers)))
+    let (project, packing) = (world.project().to_owned(), packing(world));
+    Ok(BackupRequest { project, version, target, kind, parts, packing, read: None })
 }
 
 /// Copies the data while its services run; gives the request back where that is not possible.
@@ -163,20 +210,18 @@ async fn begin(
 }
 
 /// Takes what changed while nothing writes, and makes the copy last.
-async fn cut(
-    world: &mut World<'_>,
-    mut stage: Stage,
-    writers: &[Container],
-    archive: Archive,
-) -> Result<Record> {
+async fn cut(world: &mut World<'_>, mut stage: Stage, writers: &Writers, archive: Archive) -> Result<Record> {
     let cancel = CancelOnDrop::default();
-    let began = Instant::now();
-    freeze(world, writers).await?;
+    let stop = cancel.0.clone();
+    let mut stage = blocking(world, move || stage.take_live(&stop).map(|()| stage)).await?;
+    let (info, began) = (info_of(world)?, Instant::now());
+    writers.hold(world).await?;
     let stop = cancel.0.clone();
     let done = blocking(world, move || stage.cut(&stop).map(|()| stage)).await;
-    thaw(world.installation, &world.engine).await?;
-    frozen_for(world, writers, began)?;
+    let held = writers.check_held(world).await;
+    writers.release(world, &info, began).await?;
     let stage = done?;
+    held?;
     if archive == Archive::Now {
         let (packing, progress, stop) = (packing(world), world.progress.clone(), cancel.0.clone());
         let record = blocking(world, move || stage.archive(&packing, &progress, &stop)).await?;
@@ -190,14 +235,14 @@ async fn cut(
 }
 
 /// Writes the archive while nothing writes to the data.
-async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &[Container]) -> Result<Record> {
+async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &Writers) -> Result<Record> {
     let (read, mut was_read) = oneshot::channel();
     request.read = Some(Box::new(move || {
         // Nobody waits any more when the backup was given up.
         let _ = read.send(());
     }));
-    let began = Instant::now();
-    freeze(world, writers).await?;
+    let (info, began) = (info_of(world)?, Instant::now());
+    writers.hold(world).await?;
     let cancel = CancelOnDrop::default();
     let work = Arc::new(world.installation.backup_manager()).create_in_background(
         request,
@@ -205,23 +250,19 @@ async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &[C
         cancel.0.clone(),
     );
     let mut work = std::pin::pin!(work);
-    // Frozen only while the data is read; checking the archive needs nobody to wait.
+    // Held only while the data is read; checking the archive needs nobody to wait.
     let early = tokio::select! {
         result = &mut work => Some(result),
         _ = &mut was_read => None,
     };
-    thaw(world.installation, &world.engine).await?;
-    frozen_for(world, writers, began)?;
+    let held = writers.check_held(world).await;
+    writers.release(world, &info, began).await?;
+    // One that somebody started again has written to what was read.
+    held?;
     match early {
         Some(result) => result,
         None => work.await,
     }
-}
-
-fn frozen_for(world: &mut World<'_>, writers: &[Container], began: Instant) -> Result<()> {
-    let ms = began.elapsed().as_millis() as u64;
-    let services: Vec<String> = writers.iter().map(|container| container.service.clone()).collect();
-    world.learn(|facts| facts.frozen_ms.extend(services.into_iter().map(|service| (service, ms))))
 }
 
 /// Begins to write the archive of what was copied, beside everything else.
@@ -291,55 +332,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Fault::from_error(Code::BackupFailed, world.project(), error))?
-}
-
-/// The key in `meta` that names the containers which are frozen, durable before the first is.
-const FROZEN: &str = "frozen";
-
-async fn freeze(world: &World<'_>, containers: &[Container]) -> Result<()> {
-    let ids: Vec<&str> = containers.iter().map(|container| container.id.as_str()).collect();
-    let all = ids.join(" ");
-    world.installation.store.with(|db| meta::set(db, FROZEN, &all))?;
-    for id in ids {
-        if let Err(fault) = world.engine.pause(id).await {
-            thaw(world.installation, &world.engine).await?;
-            return Err(fault);
-        }
-    }
-    killpoint::reached("frozen", &step::Step::Backup);
-    Ok(())
-}
-
-fn frozen(installation: &Installation) -> Result<Option<String>> {
-    installation.store.with(|db| meta::get(db, FROZEN))
-}
-
-/// Whether a backup that did not end well may have left containers frozen.
-pub fn is_frozen(installation: &Installation) -> Result<bool> {
-    Ok(frozen(installation)?.is_some())
-}
-
-/// Lets everything go on that was frozen for a backup, by this process or one that was killed.
-pub async fn thaw(installation: &Installation, engine: &Engine) -> Result<()> {
-    unpause(engine, frozen(installation)?.as_deref()).await?;
-    installation.store.with(|db| meta::forget(db, FROZEN))
-}
-
-/// As [`thaw`], on the way back, which needs no state.
-pub async fn thaw_going_back(world: &mut World<'_>) -> Result<()> {
-    match frozen(world.installation) {
-        Ok(ids) => {
-            unpause(&world.engine, ids.as_deref()).await?;
-            let forgotten = world.installation.store.with(|db| meta::forget(db, FROZEN));
-            world.written(forgotten)
-        }
-        Err(unreadable) => world.written(Err(unreadable)),
-    }
-}
-
-async fn unpause(engine: &Engine, frozen: Option<&str>) -> Result<()> {
-    for id in frozen.into_iter().flat_map(str::split_whitespace) {
-        engine.unpause(id).await?;
-    }
-    Ok(())
 }

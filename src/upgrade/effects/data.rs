@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::backup::{Origin, Part, PartKind};
+use super::volume::Volume;
+use crate::backup::{Origin, Part, PartKind, Selection};
 use crate::docker::{Container, Model, Service};
 use crate::fault::{Code, Fault, Result};
 use crate::release::ReleaseInfo;
+use crate::settings::{DataPolicy, Way};
 use crate::upgrade::releases;
 use crate::upgrade::world::World;
 
@@ -36,11 +38,29 @@ pub struct Data {
     pub kind: PartKind,
     /// Where it is.
     pub place: Place,
+    /// How it is backed up.
+    pub policy: DataPolicy,
 }
 
-/// Whether that part is restored; others are left alone.
-fn is_wanted(world: &World<'_>, part: &str) -> bool {
-    world.plan.only.is_empty() || world.plan.only.iter().any(|only| only == part)
+impl Data {
+    fn selection(&self) -> Selection {
+        Selection { include: self.policy.include.clone(), exclude: self.policy.exclude.clone() }
+    }
+}
+
+/// Whether that part is restored, wholly or in part; others are left alone.
+pub fn is_wanted(world: &World<'_>, part: &str) -> bool {
+    let only = &world.plan.only;
+    only.is_empty() || only.iter().any(|only| only == part) || !inside(only, part).is_empty()
+}
+
+/// Of `only`, the paths inside `part`, relative to it; empty where the whole of it is meant.
+pub fn inside(only: &[String], part: &str) -> Vec<String> {
+    if only.iter().any(|only| only == part) {
+        return Vec::new();
+    }
+    let below = |only: &String| Some(only.strip_prefix(part)?.strip_prefix('/')?.to_owned());
+    only.iter().filter_map(below).collect()
 }
 
 /// The services whose containers mount data that is restored.
@@ -65,13 +85,7 @@ pub async fn all_data(
     containers: &[Container],
     purpose: Purpose,
 ) -> Result<Vec<Data>> {
-    let info = match &world.plan.from {
-        Some(from) => match releases::info(world.layout(), from)? {
-            Some(info) => info,
-            None => world.target()?,
-        },
-        None => world.target()?,
-    };
+    let info = info_of(world)?;
     let excluded = |key: &str| excludes(world, &info).any(|pattern| pattern == key);
     let mut volumes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for service in model.services() {
@@ -95,7 +109,8 @@ pub async fn all_data(
         let place = place.ok_or_else(|| {
             Fault::new(Code::BackupFailed, name, "no container mounts the volume, so it cannot be read")
         })?;
-        data.push(Data { name: volume_part(&key), kind: PartKind::Volume { volume: key }, place });
+        let policy = policy_of(world, &info, &key);
+        data.push(Data { name: volume_part(&key), kind: PartKind::Volume { volume: key }, place, policy });
     }
     for path in releases::persist(&info, &world.installation.settings) {
         // Containers are made from what .env says now; another one under them would not be theirs.
@@ -113,12 +128,38 @@ pub async fn all_data(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Fault::io(&shared, error)),
         };
-        data.push(Data { name: path_part(&path), kind: PartKind::Path { path }, place: Place::Disk(real) });
+        let policy = policy_of(world, &info, &path);
+        let name = path_part(&path);
+        data.push(Data { name, kind: PartKind::Path { path }, place: Place::Disk(real), policy });
     }
     if purpose == Purpose::Restore {
         data.retain(|data| is_wanted(world, &data.name));
     }
     Ok(data)
+}
+
+/// The release whose data it is.
+pub fn info_of(world: &World<'_>) -> Result<ReleaseInfo> {
+    match &world.plan.from {
+        Some(from) => releases::info(world.layout(), from)?.map_or_else(|| world.target(), Ok),
+        None => world.target(),
+    }
+}
+
+/// How a volume or persist path is backed up: as the operator says, else as the release says.
+fn policy_of(world: &World<'_>, info: &ReleaseInfo, key: &str) -> DataPolicy {
+    let settings = &world.installation.settings.backup.data;
+    settings.get(key).or_else(|| info.backup.data.get(key)).cloned().unwrap_or_default()
+}
+
+/// What the operator's settings name that is none of `data`, nor left out of it.
+pub fn unknown_names(world: &World<'_>, data: &[Data]) -> Vec<String> {
+    let settings = &world.installation.settings.backup;
+    let known = |name: &&String| {
+        settings.exclude.contains(name)
+            || data.iter().any(|data| data.name == volume_part(name) || data.name == path_part(name))
+    };
+    settings.data.keys().filter(|name| !known(name)).cloned().collect()
 }
 
 /// The name of a volume's part in an archive.
@@ -136,14 +177,21 @@ fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<It
 }
 
 /// It, as a backup takes it.
-pub async fn part(world: &World<'_>, data: &Data) -> Result<Part> {
+pub fn part(world: &World<'_>, data: &Data) -> Part {
     let origin = match &data.place {
         Place::Disk(path) => Origin::Disk(path.clone()),
-        Place::Engine { container, path, .. } => {
-            Origin::Tar(Box::new(world.engine.archive(container, path).await?))
+        Place::Engine { volume, container, path } => {
+            let volume = Volume::new(world.project(), container.clone(), volume.clone());
+            let (engine, path, selection) = (world.engine.clone(), path.clone(), data.selection());
+            let runtime = tokio::runtime::Handle::current();
+            // Not before nothing writes to it any more.
+            Origin::Later(Box::new(move || {
+                Ok(Box::new(runtime.block_on(volume.read(&engine, selection, &path))?))
+            }))
         }
     };
-    Ok(Part { name: data.name.clone(), kind: data.kind.clone(), origin })
+    let part = Part::new(data.name.clone(), data.kind.clone(), origin);
+    Part { selection: data.selection(), live: data.policy.way == Way::Sqlite, ..part }
 }
 
 /// The real name of the volume a Compose key stands for.
@@ -152,8 +200,12 @@ fn volume_name(model: &Model, key: &str) -> Option<String> {
 }
 
 /// Whether a container mounts any of the data.
-pub fn mounts_any(container: &Container, model: &Model, data: &[Data]) -> bool {
-    data.iter().any(|data| match (&data.kind, &data.place) {
+pub fn mounts_any<'d>(
+    container: &Container,
+    model: &Model,
+    data: impl IntoIterator<Item = &'d Data>,
+) -> bool {
+    data.into_iter().any(|data| match (&data.kind, &data.place) {
         (PartKind::Volume { volume }, _) => {
             volume_name(model, volume).is_some_and(|name| container.mounts_volume(&name))
         }
@@ -162,6 +214,8 @@ pub fn mounts_any(container: &Container, model: &Model, data: &[Data]) -> bool {
                 .canonicalize()
                 .is_ok_and(|real| real.starts_with(folder) || folder.starts_with(&real))
         }),
-        (PartKind::Path { .. }, Place::Engine { .. }) => false,
+        (PartKind::Path { .. } | PartKind::Dump { .. }, Place::Engine { .. }) => false,
+        // It is in a service.
+        (PartKind::Dump { .. }, Place::Disk(_)) => false,
     })
 }

@@ -180,11 +180,10 @@ pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
         }
     }
     remove_bundles(world)?;
-    let manager = world.installation.backup_manager();
     let facts = world.facts();
     let protected = [&facts.backup_id, &facts.safety_backup_id, &world.plan.restore];
     let protected: Vec<String> = protected.into_iter().flatten().cloned().collect();
-    manager.prune_all(world.installation.settings.backup.keep, &protected)?;
+    world.installation.prune_backups(&protected)?;
     world.progress.finished(Step::CleaningUp, Say::CleanupFinished);
     Ok(())
 }

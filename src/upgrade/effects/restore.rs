@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use super::backup::{Archive, make_backup, stop_archiving, thaw_going_back};
+use super::backup::{Archive, make_backup, stop_archiving};
 use super::containers::{downtime_begins, grace, put_down, put_up};
-use super::data::{Data, Place, Purpose, all_data, mounts_any};
+use super::data::{Data, Place, Purpose, all_data, info_of, inside, mounts_any};
+use super::dump;
+use super::quiet::thaw_going_back;
 use super::volume::Volume;
-use crate::backup::{Kind as BackupKind, PartKind, RestoreTarget};
+use crate::backup::{Kind as BackupKind, PartKind, RestoreTarget, Scope, TOP};
 use crate::docker::{Container, Model, Program};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
@@ -83,7 +85,7 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
         put_down(world, &container.id, plan.and_then(grace)).await?;
     }
     world.progress.note(Step::StoppingServices, Say::RestoreStarted { id: id.into() });
-    let warnings = unpack(world, id, data).await?;
+    let warnings = unpack(world, id, data, &containers).await?;
     world.learn(|facts| facts.data_unrestored = false)?;
     // Old containers that the change does not replace would otherwise stay down, also those that a killed process
     // had stopped for the same restore.
@@ -121,23 +123,45 @@ pub async fn check_restorable(world: &World<'_>) -> Result<()> {
 }
 
 /// Restores every part of the backup that the stack has a place for; gives back warnings.
-async fn unpack(world: &World<'_>, id: &str, data: Vec<Data>) -> Result<Vec<String>> {
+async fn unpack(
+    world: &World<'_>,
+    id: &str,
+    data: Vec<Data>,
+    containers: &[Container],
+) -> Result<Vec<String>> {
     let manager = world.installation.backup_manager();
     let program = helper_for(world, &data)?;
+    let info = info_of(world)?;
+    let takers = dump::takers(world, &manager.get(id)?, containers)?;
+    let takers: Vec<(PartKind, Container)> =
+        takers.into_iter().map(|(kind, one)| (kind, one.clone())).collect();
+    let paths = world.plan.only.clone();
     let project = world.project().to_owned();
     let (engine, progress, id) = (world.engine.clone(), world.progress.clone(), id.to_owned());
     let runtime = tokio::runtime::Handle::current();
     let work = tokio::task::spawn_blocking(move || {
         let targets = |kind: &PartKind| {
+            if let Some((PartKind::Dump { restore, .. }, container)) =
+                takers.iter().find(|(taken, _)| taken == kind)
+            {
+                let (engine, runtime, info) = (&engine, &runtime, &info);
+                let take = move |content| {
+                    runtime.block_on(dump::put_back(engine, info, container, restore, content))
+                };
+                return Some(RestoreTarget::Content(Box::new(take)));
+            }
             let found = data.iter().find(|data| data.kind == *kind)?;
+            let only = inside(&paths, &found.name);
             Some(match &found.place {
-                Place::Disk(path) => RestoreTarget::Disk(path.clone()),
+                Place::Disk(path) if only.is_empty() => RestoreTarget::Disk(path.clone()),
+                Place::Disk(path) => RestoreTarget::Within { folder: path.clone(), only },
                 Place::Engine { volume, container, .. } => {
                     let (engine, runtime, program) = (engine.clone(), runtime.clone(), program.clone()?);
                     let volume = Volume::new(&project, container.clone(), volume.clone());
-                    let top = volume.top();
-                    let take = move |tar| runtime.block_on(volume.replace(&engine, &program, tar));
-                    RestoreTarget::Tar { top, take: Box::new(take) }
+                    let take = move |tar, scope: Scope| {
+                        runtime.block_on(volume.replace(&engine, &program, &scope, tar))
+                    };
+                    RestoreTarget::Tar { top: TOP.into(), only, take: Box::new(take) }
                 }
             })
         };

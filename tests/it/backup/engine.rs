@@ -72,11 +72,11 @@ fn a_volume_goes_through_the_engine() {
     let mut read = Command::new("docker");
     read.args(["cp", &format!("{}-one:/data", engine.0), "-"]).stdout(Stdio::piped());
     let mut read = read.spawn().unwrap();
-    let part = Part {
-        name: "volumes/one".into(),
-        kind: PartKind::Volume { volume: "one".into() },
-        origin: Origin::Tar(Box::new(read.stdout.take().unwrap())),
-    };
+    let part = Part::new(
+        "volumes/one".into(),
+        PartKind::Volume { volume: "one".into() },
+        Origin::Tar(Box::new(read.stdout.take().unwrap())),
+    );
     let record = bench.create(vec![part]).unwrap();
     assert!(read.wait().unwrap().success());
 
@@ -84,7 +84,8 @@ fn a_volume_goes_through_the_engine() {
     let targets = |_: &PartKind| {
         Some(RestoreTarget::Tar {
             top: "/data".into(),
-            take: Box::new(|mut stream| {
+            only: Vec::new(),
+            take: Box::new(|mut stream, _| {
                 let mut write = Command::new("docker");
                 write.args(["cp", "--archive", "-", &place]).stdin(Stdio::piped());
                 let mut write = write.spawn().unwrap();

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use compose_upgrade::Code;
-use compose_upgrade::backup::{BackupRequest, Kind, Origin, Packing, Part, PartKind, Problem, Status};
+use compose_upgrade::backup::{BackupRequest, Kind, Origin, Packing, Part, PartKind, Problem, Rules, Status};
 use compose_upgrade::messages::Lang;
 use compose_upgrade::progress::{self, Event, Progress, Reporter};
-use compose_upgrade::settings::ArchiveFormat;
+use compose_upgrade::settings::{ArchiveFormat, RetentionSettings};
 use compose_upgrade::state::StateLock;
 
 use super::tree::{build, file, folder};
@@ -24,11 +24,7 @@ fn bench_with_data() -> Bench {
 }
 
 fn stream(reader: impl Read + Send + 'static) -> Part {
-    Part {
-        name: "volumes/v".into(),
-        kind: PartKind::Volume { volume: "v".into() },
-        origin: Origin::Tar(Box::new(reader)),
-    }
+    Part::new("volumes/v".into(), PartKind::Volume { volume: "v".into() }, Origin::Tar(Box::new(reader)))
 }
 
 /// Gives an error when it is read.
@@ -240,7 +236,9 @@ fn retention_spares_what_is_protected_and_other_kinds() {
     let manual = BackupRequest { kind: Kind::Manual, ..request(parts()) };
     let never = AtomicBool::new(false);
     let manual = bench.manager.create(manual, &Progress::silent(), &never).unwrap();
-    let deleted = bench.manager.prune(1, Kind::PreUpgrade, &ids[..1]).unwrap();
+    let retention = RetentionSettings::default();
+    let rules = Rules { keep: 1, retention: &retention, versions: &[], protected: &ids[..1] };
+    let deleted = bench.manager.prune(&rules).unwrap();
     assert_eq!(deleted.len(), 2);
     let left: Vec<String> = bench.manager.list().unwrap().into_iter().map(|record| record.id).collect();
     assert_eq!(left, [ids[0].clone(), ids[3].clone(), manual.id.clone()]);

@@ -79,13 +79,14 @@ fn a_stream_that_fails_puts_everything_back() {
     let targets = |kind: &PartKind| match kind {
         PartKind::Path { path } if path == "two" => Some(RestoreTarget::Tar {
             top: "".into(),
-            take: Box::new(|_| {
+            only: Vec::new(),
+            take: Box::new(|_, _| {
                 assert!(bench.path("to/one/a").exists(), "streams come after the disk");
                 Err(Fault::new(Code::EngineFailed, "two", "the engine went away"))
             }),
         }),
         PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-        PartKind::Volume { .. } => None,
+        PartKind::Volume { .. } | PartKind::Dump { .. } => None,
     };
     let never = AtomicBool::new(false);
     let done = bench.manager.restore(&record.id, &targets, Step::RollingBack, &Progress::silent(), &never);
@@ -113,12 +114,13 @@ fn die_in_the_middle(bench: &Bench, record: &Record) {
         let targets = |kind: &PartKind| match kind {
             PartKind::Path { path } if path == "two" => Some(RestoreTarget::Tar {
                 top: "".into(),
-                take: Box::new(|_| {
+                only: Vec::new(),
+                take: Box::new(|_, _| {
                     std::panic::resume_unwind(Box::new("killed"));
                 }),
             }),
             PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-            PartKind::Volume { .. } => None,
+            PartKind::Volume { .. } | PartKind::Dump { .. } => None,
         };
         let never = AtomicBool::new(false);
         bench.manager.restore(&record.id, &targets, Step::RollingBack, &Progress::silent(), &never).map(drop)
@@ -186,7 +188,7 @@ fn a_restore_that_died_while_it_unpacked_touched_nothing() {
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let targets = |kind: &PartKind| match kind {
             PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-            PartKind::Volume { .. } => None,
+            PartKind::Volume { .. } | PartKind::Dump { .. } => None,
         };
         let progress = Progress::new(Arc::new(Die), "u", Lang::En);
         let never = AtomicBool::new(false);
@@ -211,7 +213,7 @@ fn a_person_can_stop_a_restore_before_anything_is_exchanged() {
     let before = below(&to);
     let targets = |kind: &PartKind| match kind {
         PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-        PartKind::Volume { .. } => None,
+        PartKind::Volume { .. } | PartKind::Dump { .. } => None,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let progress = Progress::new(Arc::new(Stop(stop.clone())), "u", Lang::En);

@@ -89,11 +89,11 @@ fn a_tar_stream_goes_in_and_comes_out() {
     let mut tar = Command::new("tar");
     tar.args(["--format=pax", "-cf", "-", "top"]).current_dir(bench.folder.path());
     let stream = tar.output().unwrap().stdout;
-    let part = Part {
-        name: "volumes/pgdata".into(),
-        kind: PartKind::Volume { volume: "pgdata".into() },
-        origin: Origin::Tar(Box::new(std::io::Cursor::new(stream))),
-    };
+    let part = Part::new(
+        "volumes/pgdata".into(),
+        PartKind::Volume { volume: "pgdata".into() },
+        Origin::Tar(Box::new(std::io::Cursor::new(stream))),
+    );
     let record = bench.create(vec![part, disk("top", &source)]).unwrap();
 
     // Onto the disk.
@@ -106,14 +106,15 @@ fn a_tar_stream_goes_in_and_comes_out() {
     let targets = |kind: &PartKind| match kind {
         PartKind::Volume { .. } => Some(RestoreTarget::Tar {
             top: "".into(),
-            take: Box::new(|mut stream| {
+            only: Vec::new(),
+            take: Box::new(|mut stream, _| {
                 let mut bytes = Vec::new();
                 stream.read_to_end(&mut bytes).unwrap();
                 fs::write(bench.path("part.tar"), bytes).unwrap();
                 Ok(())
             }),
         }),
-        PartKind::Path { .. } => None,
+        PartKind::Path { .. } | PartKind::Dump { .. } => None,
     };
     let never = AtomicBool::new(false);
     let done =

@@ -4,8 +4,9 @@ use std::fs;
 use std::sync::atomic::AtomicBool;
 
 use compose_upgrade::Code;
-use compose_upgrade::backup::{BackupManager, Packing, Problem, Record, Status};
+use compose_upgrade::backup::{BackupManager, Packing, Problem, Record, Rules, Status};
 use compose_upgrade::progress::Progress;
+use compose_upgrade::settings::RetentionSettings;
 use proptest::prelude::*;
 
 use super::life::{SmallDisk, noise};
@@ -141,7 +142,9 @@ fn an_archive_that_fails_is_written_by_the_next_try() {
     assert_eq!(manager.get(&record.id).unwrap().status, Status::Staged);
     assert_eq!(bench.files(), [format!("{}.stage", record.file)], "no half an archive");
     assert_eq!(manager.reconcile().unwrap(), [], "nothing is wrong with it");
-    assert_eq!(manager.prune(0, record.kind, &[]).unwrap(), [], "it may be the only copy");
+    let retention = RetentionSettings::default();
+    let rules = Rules { keep: 0, retention: &retention, versions: &[], protected: &[] };
+    assert_eq!(manager.prune(&rules).unwrap(), [], "it may be the only copy");
 
     // Another process.
     let next = BackupManager::new(bench.store.clone(), bench.path("backups"));

@@ -177,7 +177,7 @@ fn rolling_back_a_declared_migration_restores_the_data_unless_it_is_to_be_kept()
 }
 
 /// A database whose volume has driver options: it is reached through the engine alone.
-fn with_options() -> (Stack, Device, tempfile::TempDir) {
+pub fn with_options() -> (Stack, Device, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut stack = Stack::new();
     let path = folder.path().display();
@@ -191,8 +191,9 @@ fn with_options() -> (Stack, Device, tempfile::TempDir) {
 }
 
 fn helpers(stack: &Stack) -> String {
-    let name = format!("name=compose-upgrade-restore-{}", stack.project());
-    crate::support::stack::docker(&["ps", "-aq", "--filter", &name])
+    let restores = format!("name=compose-upgrade-restore-{}", stack.project());
+    let backups = format!("name=compose-upgrade-backup-{}", stack.project());
+    crate::support::stack::docker(&["ps", "-aq", "--filter", &restores, "--filter", &backups])
 }
 
 #[test]

@@ -17,12 +17,17 @@ const PSQL: [&str; 9] =
     ["psql", "-h", "127.0.0.1", "-U", "guestbook", "-d", "guestbook", "-v", "ON_ERROR_STOP=1"];
 
 fn database() -> (Stack, Device) {
+    database_with("")
+}
+
+/// Its data is backed up as `policy` says.
+fn database_with(policy: &str) -> (Stack, Device) {
     let mut stack = Stack::new();
     stack.release("1.0.0", |r| {
         r.service("db", SERVICE)
             .dockerfile("db", "FROM guestbook-db:1.0.0\nCOPY own /own")
             .sections("volumes: {pg: {}}")
-            .toml(HEALTH);
+            .toml(&format!("{HEALTH}[backup.data.pg]\n{policy}\n"));
     });
     let device = Device::init(&stack);
     let name = device.container("db").name;
@@ -188,6 +193,55 @@ fn a_backup_under_constant_writes_is_sound_and_has_every_row_acknowledged_before
     let undo = ended.outcome["backup_id"].as_str().unwrap();
     assert_eq!(device.run(&["backup", "restore", undo, "--yes"]).code, 0);
     let again = sound(&device.container("db").name);
+    assert!((written..=written + 1).contains(&again), "{again} rows of {written}");
+}
+
+#[test]
+fn a_backup_for_which_it_is_stopped_has_every_row_it_ever_acknowledged() {
+    let (_stack, device) = database_with("way = 'stop'");
+    let writer = Writer::start(&device.container("db").name, 1);
+    writer.wait_for_more(200);
+    let (code, made) = device.ask(&["backup", "create"]);
+    assert_eq!((code, &made["status"]), (0, &"complete".into()), "{made}");
+    // Its session ended with the database.
+    let written = writer.end();
+    assert_eq!(sound(&device.container("db").name), written, "it runs again");
+    ask(&device.container("db").name, "DELETE FROM rows WHERE id > 10");
+    let ended = device.run(&["backup", "restore", made["id"].as_str().unwrap(), "--yes"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let rows = sound(&device.container("db").name);
+    assert!((written..=written + 1).contains(&rows), "{rows} rows, {written} acknowledged");
+}
+
+#[test]
+fn a_dump_under_constant_writes_has_every_row_acknowledged_before_it() {
+    let connect = "PGPASSWORD=$DB_PASSWORD PGHOST=127.0.0.1 PGUSER=guestbook PGDATABASE=guestbook";
+    let policy = format!(
+        "way = 'hook'\nservice = 'db'\ndump = ['sh', '-c', '{connect} exec pg_dump --clean --if-exists']\n\
+         restore = ['sh', '-c', '{connect} exec psql -q -v ON_ERROR_STOP=1 -o /dev/null']"
+    );
+    let (_stack, device) = database_with(&policy);
+    let db = device.container("db");
+    let writer = Writer::start(&db.name, 1);
+    writer.wait_for_more(200);
+    let before = writer.count();
+    let (code, made) = device.ask(&["backup", "create"]);
+    let after = writer.count();
+    assert_eq!((code, &made["status"]), (0, &"complete".into()), "{made}");
+    writer.wait_for_more(20);
+    assert_eq!(device.container("db"), db, "it was neither stopped nor replaced");
+    let written = writer.end();
+
+    let ended = device.run(&["backup", "restore", made["id"].as_str().unwrap(), "--yes"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let rows = sound(&db.name);
+    assert!(
+        (before..=after + 1).contains(&rows),
+        "{rows} rows, acknowledged: {before} before, {after} after it"
+    );
+    let undo = ended.outcome["backup_id"].as_str().unwrap();
+    assert_eq!(device.run(&["backup", "restore", undo, "--yes"]).code, 0);
+    let again = sound(&db.name);
     assert!((written..=written + 1).contains(&again), "{again} rows of {written}");
 }
 
