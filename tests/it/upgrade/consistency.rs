@@ -67,7 +67,7 @@ fn what_a_killed_backup_had_stopped_runs_again_after_the_next_command() {
     assert_eq!(device.ask(&["backup", "verify", &id]).0, 0);
 }
 
-const HOOK: &str = "way = 'hook'\nservice = 'db'\ndump = ['sh', '-c', 'test ! -e /rows/broken && cat /rows/table']\n\
+const HOOK: &str = "way = 'hook'\nservice = 'db'\ndump = ['sh', '-c', 'test ! -e /rows/killed || kill -9 $$; test ! -e /rows/broken && cat /rows/table']\n\
     restore = ['sh', '-c', 'cat > /rows/new && test ! -e /rows/stuck && mv /rows/new /rows/table']";
 
 #[test]
@@ -114,6 +114,10 @@ fn a_command_that_fails_leaves_no_backup_and_a_restore_that_fails_the_data_as_it
     let (code, told) = device.ask(&["backup", "create"]);
     assert_eq!((code, &told["error"]["code"]), (1, &"HOOK_FAILED".into()), "{told}");
     assert!(told["error"]["message"].as_str().unwrap().contains("cat /rows/table"), "{told}");
+    device.sh("db", "mv /rows/broken /rows/killed");
+    let (code, told) = device.ask(&["backup", "create"]);
+    assert_eq!((code, &told["error"]["code"]), (1, &"HOOK_FAILED".into()), "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("137"), "{told}");
     // Nor is there an upgrade without the backup that was wanted.
     stack.release("1.1.0", |r| {
         r.rebuild("app");
@@ -125,7 +129,7 @@ fn a_command_that_fails_leaves_no_backup_and_a_restore_that_fails_the_data_as_it
     let names = fs::read_dir(device.path("backups")).unwrap().map(|item| item.unwrap().file_name());
     let left: Vec<_> = names.filter(|name| !name.to_string_lossy().starts_with('.')).collect();
     assert_eq!(left.len(), 2, "only the whole ones: {left:?}");
-    device.sh("db", "rm /rows/broken");
+    device.sh("db", "rm /rows/killed");
     assert_eq!(device.upgrade(&[]).code, 0);
 }
 
