@@ -32,7 +32,7 @@ const FASTER: [(&str, &str); 10] = [
         "      <<: *health\n      start_period: 60s\n      test: [\"CMD\", \"pg_isready\"",
     ),
     // Each check costs a process in the container: often only until the first is good.
-    ("interval: 1s", "interval: 2s\n  start_interval: 250ms"),
+    ("interval: 1s", "interval: 5s\n  start_interval: 400ms"),
     ("retries: 3\n  start_period: 30s", "retries: 3\n  start_period: 4s"),
     (
         "test -n \\\"$$(find /tmp/alive -mmin -0.1)\\\"",

@@ -10,6 +10,8 @@ use crate::tiny::{Done, docker, names_in};
 
 /// How long the engine may take to ask a healthcheck for the first time.
 const FIRST_WORD: Duration = Duration::from_secs(40);
+/// How long its word may be out of date: what was disturbed by its neighbours is well again before it is asked again.
+const NEXT_WORD: Duration = Duration::from_secs(12);
 
 /// A container as it must be found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +68,14 @@ pub fn images_are(site: &Site<'_>, version: &str) {
 ///
 /// The client runs a healthcheck itself instead of waiting for the engine to; the engine's own word may come later.
 pub fn stack_is(site: &Site<'_>, version: &str) {
-    let deadline = Instant::now() + FIRST_WORD;
+    let began = Instant::now();
     let mut all = seen(site);
-    while all.iter().any(|one| one.health == "starting") && Instant::now() < deadline {
+    let waits = |one: &Seen| match one.health.as_str() {
+        "starting" => began.elapsed() < FIRST_WORD,
+        "unhealthy" => began.elapsed() < NEXT_WORD,
+        _ => false,
+    };
+    while all.iter().any(waits) {
         std::thread::sleep(Duration::from_millis(100));
         all = seen(site);
     }
