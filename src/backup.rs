@@ -12,6 +12,7 @@
 //! ([`create_in_background`](BackupManager::create_in_background) does).
 
 mod compress;
+mod copies;
 mod create;
 mod decode;
 mod encode;
@@ -36,6 +37,7 @@ mod walk;
 mod write;
 
 pub use compress::Packing;
+pub use copies::Copied;
 pub use create::{BackupRequest, Origin, Part};
 pub use entry::{Entry, EntryKind, Mtime};
 pub use inside::{TOP, exchange_inside};

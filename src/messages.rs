@@ -40,6 +40,7 @@ pub enum Say {
     MetadataSaved,
     BackupStarted,
     BackupTaken { id: String },
+    CopyStarted { id: String },
     DumpStarted { service: String },
     BackupNameUnknown { name: String },
     BackupFinished { id: String },
@@ -125,6 +126,7 @@ impl Say {
             DownloadCached { name } => format!("{name} is already here and verified"),
             MetadataSaved => "download metadata saved".into(),
             BackupStarted => "making a backup".into(),
+            CopyStarted { id } => format!("copying backup {id}"),
             DumpStarted { service } => format!("{service} writes out its data"),
             BackupNameUnknown { name } => format!(
                 "[backup] names {name}, which is neither a named volume nor a persist path of this release; nothing comes of it"
@@ -284,6 +286,7 @@ impl Say {
             DownloadCached { name } => format!("{name} 已存在且校验通过"),
             MetadataSaved => "💾 已保存下载元数据".into(),
             BackupStarted => "开始创建备份".into(),
+            CopyStarted { id } => format!("正在复制备份 {id}"),
             DumpStarted { service } => format!("{service} 正在导出数据"),
             BackupNameUnknown { name } => {
                 format!("[backup] 中的 {name} 既不是本版本的命名卷，也不是持久路径；该设置不起作用")

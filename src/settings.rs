@@ -52,6 +52,8 @@ pub struct BackupSettings {
     pub retention: RetentionSettings,
     /// Named volumes (Compose keys) or persist paths that are left out.
     pub exclude: Vec<String>,
+    /// Where whole backups are copied to.
+    pub copy: CopySettings,
     /// How single volumes or persist paths are backed up; what is said here takes the place of what the release says.
     pub data: BTreeMap<String, DataPolicy>,
 }
@@ -66,9 +68,20 @@ impl Default for BackupSettings {
             keep: 3,
             retention: RetentionSettings::default(),
             exclude: Vec::new(),
+            copy: CopySettings::default(),
             data: BTreeMap::new(),
         }
     }
+}
+
+/// `[backup.copy]`: copies of whole backups, on another disk or a share.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CopySettings {
+    /// An absolute folder; empty: nowhere.
+    pub to: String,
+    /// age recipients (`age1…`) who alone can read the copies; without any, the copies are as the backups are.
+    pub recipients: Vec<String>,
 }
 
 /// `[backup.retention]`: backups that a person or the timer made. All of them are kept where none of the counts is set.
@@ -149,6 +162,13 @@ impl BackupSettings {
         }
         if self.threads > MAX_THREADS {
             return Err(format!("backup.threads is 0 to {MAX_THREADS}"));
+        }
+        if !self.copy.to.is_empty() && !self.copy.to.starts_with('/') {
+            return Err("backup.copy.to is an absolute folder".into());
+        }
+        for recipient in &self.copy.recipients {
+            let read = recipient.parse::<age::x25519::Recipient>();
+            read.map_err(|cause| format!("backup.copy.recipients: {recipient:?}: {cause}"))?;
         }
         for (name, policy) in &self.data {
             policy.check().map_err(|cause| format!("backup.data.{name}: {cause}"))?;

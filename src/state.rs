@@ -21,6 +21,7 @@ use crate::fault::{Code, Fault, Result};
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0001_initial.sql")),
     M::up(include_str!("../migrations/0002_repair_and_reports.sql")),
+    M::up(include_str!("../migrations/0003_backup_copies.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

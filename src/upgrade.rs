@@ -44,8 +44,8 @@ mod world;
 pub use crate::backup::{exchange_inside, send_inside};
 pub use api::*;
 pub use backups::{
-    RestoreOptions, backup_create, backup_delete, backup_extract, backup_list, backup_prune, backup_restore,
-    backup_show, backup_verify, thaw,
+    RestoreOptions, backup_copy, backup_create, backup_delete, backup_extract, backup_import, backup_list,
+    backup_prune, backup_restore, backup_show, backup_verify, thaw,
 };
 pub use command::{check, plan, upgrade};
 pub use doctor::doctor;

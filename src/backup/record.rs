@@ -87,6 +87,13 @@ pub enum PartKind {
         /// Relative to `shared/`.
         path: String,
     },
+    /// Nowhere by itself: a file of the release that the operator edited.
+    Edit {
+        /// Relative to the release folder.
+        file: String,
+    },
+    /// Nowhere: what was installed when the backup was made, as JSON.
+    Installation,
     /// Nowhere by itself: what a command in a service wrote in place of the files of a part.
     Dump {
         /// The part it stands for (`volumes/pgdata`).

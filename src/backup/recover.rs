@@ -63,7 +63,8 @@ fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn examine(path: &Path, cancel: &AtomicBool) -> Result<Record> {
+/// What the archive at `path` is, after reading all of it.
+pub(super) fn examine(path: &Path, cancel: &AtomicBool) -> Result<Record> {
     let (document, hash) = scan::survey(path, cancel)?;
     let expected = Expected { id: &document.id, hash, parts: &document.parts };
     let scanned = scan::scan(path, &expected, cancel, &mut |_, _, _| Ok(()))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::backup::{Entry, Record};
+use crate::backup::{Copied, Entry, Record};
 use crate::docker::{Compose, Engine};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::Progress;
@@ -18,7 +18,7 @@ pub use crate::upgrade::{
 };
 
 use super::args::BuildArgs;
-use super::view::backup::{BackupDetail, BackupEntry, BackupView};
+use super::view::backup::{BackupDetail, BackupEntry, BackupView, CopyView};
 use super::view::release::{BuildView, InspectView, PublishView};
 
 /// Whoever gives a lock back from now on still has it until the process ends.
@@ -59,6 +59,27 @@ pub async fn backup_extract(
 ) -> Result<(BackupView, Vec<String>)> {
     let (record, warnings) = upgrade::backup_extract(installation, id, options, to, progress).await?;
     Ok((view(record), warnings))
+}
+
+/// Copies the backups that have no copy yet.
+pub async fn backup_copy(installation: &Installation, progress: &Progress) -> Result<Vec<CopyView>> {
+    let copied = upgrade::backup_copy(installation, progress).await?;
+    let view = |copied: Copied| CopyView {
+        id: copied.backup,
+        path: copied.path.to_string_lossy().into_owned(),
+        size: copied.size,
+        hash: copied.hash.to_string(),
+    };
+    Ok(copied.into_iter().map(view).collect())
+}
+
+/// Takes an archive in.
+pub async fn backup_import(
+    installation: &Installation,
+    file: &Path,
+    identity: Option<&Path>,
+) -> Result<BackupView> {
+    upgrade::backup_import(installation, file, identity).await.map(view)
 }
 
 /// Deletes a backup.

@@ -264,6 +264,9 @@ codes! {
     HookRefused "HOOK_REFUSED" Failed
         "the hook {object} cannot be run" "This client does not run hooks; remove them from the release."
         "无法运行钩子 {object}" "本客户端不运行钩子；请从版本中删除。";
+    BackupCopyFailed "BACKUP_COPY_FAILED" Failed
+        "the backup could not be copied ({object})" "The backup itself is whole. Mend the place named by backup.copy in client.toml and run 'client backup copy'."
+        "无法复制备份（{object}）" "备份本身完好。请修复 client.toml 中 backup.copy 指定的位置，然后运行 'client backup copy'。";
     HookFailed "HOOK_FAILED" Failed
         "the command '{object}' in the service failed" "Run it there by hand; it comes from [backup.data] in release.toml or client.toml, where another way of backing up can be chosen."
         "服务中的命令 '{object}' 失败" "请在该服务中手动运行；它来自 release.toml 或 client.toml 的 [backup.data]，也可在那里选择其他备份方式。";

@@ -140,6 +140,8 @@ words! {
     BackupExtracted { id, to } "backup {id} is unpacked into {to}" "备份 {id} 已解压到 {to}";
     BackupRestored { id } "the data of backup {id} is restored" "已恢复备份 {id} 的数据";
     BackupDeleted { id } "backup {id} is deleted" "已删除备份 {id}";
+    BackupsCopied { count, to } "backups copied to {to}: {count}" "已复制到 {to} 的备份：{count} 个";
+    BackupImported { id } "backup {id} is taken in" "已导入备份 {id}";
     BackupsPruned { count } "backups deleted: {count}" "已删除备份：{count} 个";
     ReleaseBuilt { version } "release {version} is packed" "版本 {version} 已打包";
     ReleasePublished { version, source } "release {version} is in {source}" "版本 {version} 已发布到 {source}";

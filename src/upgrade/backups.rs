@@ -13,7 +13,8 @@ use super::plan::{Facts, Kind, Plan};
 use super::world::World;
 use super::{analyse, rebuild, repair, running};
 use crate::backup::{
-    BackupManager, Entry, Kind as BackupKind, Packing, PartKind, PartRecord, Record, RestoreTarget, Status,
+    BackupManager, Copied, Entry, Kind as BackupKind, Packing, PartKind, PartRecord, Record, RestoreTarget,
+    Status,
 };
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::{Outcome, Progress, Step};
@@ -37,8 +38,15 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     let id = format!("backup-{}", uuid::Uuid::now_v7().simple());
     let plan = restore_plan(&version);
     let progress = progress.for_upgrade(&id);
-    let mut world =
-        World::new(installation, &tools.engine, &tools.compose, progress, &id, plan, Facts::default());
+    let mut world = World::new(
+        installation,
+        &tools.engine,
+        &tools.compose,
+        progress.clone(),
+        &id,
+        plan,
+        Facts::default(),
+    );
     analyse::compile_current(&mut world).await?;
     let made = backup::make_backup(&mut world, BackupKind::Manual, of_version, Archive::Now).await;
     let archived = backup::archived(&mut world).await;
@@ -47,7 +55,11 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     let cause = "the stack has neither named volumes nor persist paths";
     archived?;
     let made = made?.ok_or_else(|| Fault::new(Code::BackupFailed, &installation.settings.project, cause))?;
-    installation.backup_manager().get(&made)
+    let record = installation.backup_manager().get(&made)?;
+    if !installation.settings.backup.copy.to.is_empty() {
+        backup_copy(installation, &progress).await?;
+    }
+    Ok(record)
 }
 
 /// All backups, oldest first.
@@ -155,6 +167,7 @@ fn inside<'w>(part: &PartRecord, word: &'w str) -> Option<&'w str> {
     let short = match &part.kind {
         PartKind::Volume { volume } => volume,
         PartKind::Path { path } => path,
+        PartKind::Edit { .. } | PartKind::Installation => &part.name,
         PartKind::Dump { of, .. } => {
             of.strip_prefix("volumes/").or(of.strip_prefix("persist/")).unwrap_or(of)
         }
@@ -184,6 +197,13 @@ pub async fn backup_restore(
         let record = whole(manager, &wanted, &packing)?;
         manager.verify(&wanted, &AtomicBool::new(false))?;
         let only = parts(manager, &record, &asked)?;
+        let is_besides = |part: &&PartRecord| {
+            matches!(part.kind, PartKind::Edit { .. } | PartKind::Installation) && only.contains(&part.name)
+        };
+        if let Some(part) = record.parts.iter().find(is_besides) {
+            let cause = "it is not put back by itself; unpack it with --to DIR";
+            return Err(Fault::new(Code::Usage, &part.name, cause));
+        }
         Ok((record, only))
     })
     .await?;
@@ -192,6 +212,39 @@ pub async fn backup_restore(
     let mut outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
     outcome.warnings.splice(0..0, told);
     Ok(rebuild::tell(installation, outcome, progress))
+}
+
+/// Copies every whole backup that has no copy yet to where the settings say, and reads the copies back.
+pub async fn backup_copy(installation: &Installation, progress: &Progress) -> Result<Vec<Copied>> {
+    let (settings, progress) = (installation.settings.backup.copy.clone(), progress.clone());
+    if settings.to.is_empty() {
+        let cause = "backup.copy.to names no folder";
+        return Err(Fault::new(Code::ConfigInvalid, installation.layout.settings().display(), cause));
+    }
+    let packing = Packing::from(&installation.settings.backup);
+    blocking(installation, move |manager| {
+        for left in manager.staged()? {
+            whole(manager, &left.id, &packing)?;
+        }
+        let never = AtomicBool::new(false);
+        let uncopied = manager.uncopied(&settings)?;
+        uncopied.iter().map(|record| manager.copy(&record.id, &settings, &progress, &never)).collect()
+    })
+    .await
+}
+
+/// Takes an archive, or an encrypted copy of one, in.
+pub async fn backup_import(
+    installation: &Installation,
+    file: &Path,
+    identity: Option<&Path>,
+) -> Result<Record> {
+    let (file, identity) = (file.to_owned(), identity.map(Path::to_owned));
+    let project = installation.settings.project.clone();
+    blocking(installation, move |manager| {
+        manager.import(&file, identity.as_deref(), &project, &AtomicBool::new(false))
+    })
+    .await
 }
 
 /// Deletes a backup.

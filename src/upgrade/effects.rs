@@ -2,6 +2,7 @@
 
 pub mod back;
 pub mod backup;
+pub mod besides;
 pub mod containers;
 pub mod data;
 pub mod dump;

@@ -60,7 +60,7 @@ impl Bench {
         let targets = |kind: &PartKind| match kind {
             PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
             PartKind::Volume { volume } => Some(RestoreTarget::Disk(to.join(volume))),
-            PartKind::Dump { of, .. } => Some(RestoreTarget::Disk(to.join(of))),
+            _ => None,
         };
         let never = AtomicBool::new(false);
         self.manager.restore(id, &targets, Step::RollingBack, &Progress::silent(), &never)

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod consistency;
+mod copies;
 mod data;
 mod failing;
 mod happy;

@@ -31,7 +31,7 @@ pub enum BackupCommand {
     Restore {
         /// The backup; the beginning of its ID is enough.
         id: String,
-        /// Only this volume or path; may be repeated.
+        /// Only this volume or path, or NAME/PATH inside one; may be repeated.
         #[arg(long, value_name = "NAME")]
         only: Vec<String>,
         /// Unpack into this folder instead; the stack goes on and nothing is replaced.
@@ -40,6 +40,16 @@ pub enum BackupCommand {
         /// Do not ask for consent.
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Copy all backups that have no copy yet to the folder of backup.copy in client.toml, and read the copies back.
+    Copy,
+    /// Take an archive or an encrypted copy of one in, for instance on a new machine; it is read through first.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// A file with age identities, for an encrypted copy.
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
     },
     /// Delete a backup for good.
     ///

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::args::BackupCommand;
 use crate::cli::context::Context;
-use crate::cli::view::backup::{BackupDetail, BackupView};
+use crate::cli::view::backup::{BackupDetail, BackupView, CopyView};
 use crate::cli::view::{self, Paint};
 use crate::cli::{backend, consent};
 use crate::fault::Result;
@@ -19,6 +19,12 @@ use super::{Answer, whole_id};
 struct List<'a> {
     schema: u32,
     backups: &'a [BackupView],
+}
+
+#[derive(Serialize)]
+struct Copies<'a> {
+    schema: u32,
+    copies: &'a [CopyView],
 }
 
 #[derive(Serialize)]
@@ -74,6 +80,16 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             let outcome =
                 backend::backup_restore(&installation, &id, &RestoreOptions { only }, progress).await?;
             Ok(Answer::Change(Box::new(outcome)))
+        }
+        BackupCommand::Copy => {
+            let copied = backend::backup_copy(&installation, progress).await?;
+            let (count, to) = (copied.len().to_string(), &installation.settings.backup.copy.to);
+            let text = said(Words::BackupsCopied { count: &count, to }, context);
+            Answer::report(&Copies { schema: 1, copies: &copied }, text)
+        }
+        BackupCommand::Import { file, identity } => {
+            let backup = backend::backup_import(&installation, &file, identity.as_deref()).await?;
+            one(&backup, Words::BackupImported { id: &backup.id }, context)
         }
         BackupCommand::Delete { id, yes } => {
             let id = agreed(&id, yes, "backup delete", |id| Words::AskDelete { id }, &installation, context)

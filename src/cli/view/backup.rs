@@ -37,6 +37,19 @@ pub struct BackupView {
     pub error: Option<String>,
 }
 
+/// A copy of a backup elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CopyView {
+    /// The backup.
+    pub id: String,
+    /// The file.
+    pub path: String,
+    /// Bytes of it.
+    pub size: u64,
+    /// Of the file as it is there.
+    pub hash: String,
+}
+
 /// An entry of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackupEntry {

@@ -11,8 +11,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::data::{Data, Purpose, all_data, info_of, mounts_any, part, unknown_names};
-use super::dump;
 use super::quiet::Writers;
+use super::{besides, dump};
 use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
 use crate::docker::{Container, Model, State};
 use crate::fault::{Code, Fault, Result};
@@ -185,6 +185,7 @@ async fn request(
             Way::Warm | Way::Stop | Way::Sqlite => part(world, one),
         });
     }
+    parts.extend(besides::parts(world, &info_of(world)?)?);
     let (version, target) = versions.map_or((None, None), |(version, target)| (Some(version), target));
     let (project, packing) = (world.project().to_owned(), packing(world));
     Ok(BackupRequest { project, version, target, kind, parts, packing, read: None })

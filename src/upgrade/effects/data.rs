@@ -214,8 +214,6 @@ pub fn mounts_any<'d>(
                 .canonicalize()
                 .is_ok_and(|real| real.starts_with(folder) || folder.starts_with(&real))
         }),
-        (PartKind::Path { .. } | PartKind::Dump { .. }, Place::Engine { .. }) => false,
-        // It is in a service.
-        (PartKind::Dump { .. }, Place::Disk(_)) => false,
+        _ => false,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use tokio::io::AsyncWriteExt;
+
 use super::data::{Data, is_wanted};
 use super::quiet::as_before;
 use crate::backup::{Origin, Part, PartKind, Record};
@@ -24,6 +26,8 @@ pub async fn take(world: &World<'_>, data: &Data, number: usize) -> Result<Part>
     let path = world.work_file(&format!("dump-{number}"))?;
     let mut file = tokio::fs::File::create(&path).await.at(&path)?;
     world.engine.exec_to(&container, &policy.dump, &mut file).await?;
+    // The last write may still be under way, and only this tells how it ended.
+    file.flush().await.at(&path)?;
     file.sync_all().await.at(&path)?;
     let kind = PartKind::Dump { of: data.name.clone(), service, restore: policy.restore.clone() };
     Ok(Part::new(name_of(&data.name), kind, Origin::Disk(path)))

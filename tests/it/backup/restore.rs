@@ -86,7 +86,7 @@ fn a_stream_that_fails_puts_everything_back() {
             }),
         }),
         PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-        PartKind::Volume { .. } | PartKind::Dump { .. } => None,
+        _ => None,
     };
     let never = AtomicBool::new(false);
     let done = bench.manager.restore(&record.id, &targets, Step::RollingBack, &Progress::silent(), &never);
@@ -120,7 +120,7 @@ fn die_in_the_middle(bench: &Bench, record: &Record) {
                 }),
             }),
             PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-            PartKind::Volume { .. } | PartKind::Dump { .. } => None,
+            _ => None,
         };
         let never = AtomicBool::new(false);
         bench.manager.restore(&record.id, &targets, Step::RollingBack, &Progress::silent(), &never).map(drop)
@@ -188,7 +188,7 @@ fn a_restore_that_died_while_it_unpacked_touched_nothing() {
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let targets = |kind: &PartKind| match kind {
             PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-            PartKind::Volume { .. } | PartKind::Dump { .. } => None,
+            _ => None,
         };
         let progress = Progress::new(Arc::new(Die), "u", Lang::En);
         let never = AtomicBool::new(false);
@@ -213,7 +213,7 @@ fn a_person_can_stop_a_restore_before_anything_is_exchanged() {
     let before = below(&to);
     let targets = |kind: &PartKind| match kind {
         PartKind::Path { path } => Some(RestoreTarget::Disk(to.join(path))),
-        PartKind::Volume { .. } | PartKind::Dump { .. } => None,
+        _ => None,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let progress = Progress::new(Arc::new(Stop(stop.clone())), "u", Lang::En);

@@ -236,6 +236,40 @@ fn a_name_that_means_nothing_is_told() {
 }
 
 #[test]
+fn what_was_installed_and_what_was_edited_is_in_it_too() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service(
+            "app",
+            &format!("{IDLE}\nvolumes: ['./data:/data', './app.conf:/app.conf', './other.conf:/other.conf']"),
+        )
+        .file("app.conf", "shipped\n")
+        .file("other.conf", "shipped\n")
+        .file("plain.conf", "shipped\n")
+        .toml(&format!("config = ['app.conf']\n{HEALTH}"));
+    });
+    let device = Device::init(&stack);
+    device.write("current/app.conf", "mine\n");
+    device.write("current/other.conf", "mine, too\n");
+    let id = backup(&device);
+    let beside = tempfile::tempdir().unwrap();
+    let to = beside.path().join("to");
+    assert!(device.client(&["backup", "restore", &id, "--to", to.to_str().unwrap()]).status.success());
+    let read = |path: &str| fs::read_to_string(to.join(path)).unwrap();
+    assert_eq!((read("edits/app.conf"), read("edits/other.conf")), ("mine\n".into(), "mine, too\n".into()));
+    assert!(!to.join("edits/plain.conf").exists());
+    let told: serde_json::Value = serde_json::from_str(&read("installation.json")).unwrap();
+    assert_eq!((&told["current"], &told["factory"]), (&"1.0.0".into(), &"1.0.0".into()));
+    let app = device.container("app").image;
+    assert!(told["images"].to_string().contains(&app), "{told} has not {app}");
+    let output = device.client(&["backup", "restore", &id, "--only", "edits/app.conf", "--yes"]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    device.write("current/app.conf", "other\n");
+    assert_eq!(device.run(&["backup", "restore", &id, "--yes"]).code, 0);
+    assert_eq!(device.read("current/app.conf"), "other\n", "nobody asked for it");
+}
+
+#[test]
 fn a_path_inside_a_volume_comes_back_alone() {
     let (_stack, device) = installed("exclude = ['cache']");
     device.sh("db", "cd /rows; mkdir -p deep cache; echo one > deep/a; echo one > cache/hit");
