@@ -1,15 +1,18 @@
 //! Async streams as blocking readers, and blocking readers as async streams, with bounded memory.
 
 use std::io::{self, Read};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bollard::container::LogOutput;
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::Engine;
 use crate::fault::{Code, Fault};
 
 /// Pieces under way between the two sides; with [`PIECE`], what a bridge may hold in memory.
@@ -168,16 +171,40 @@ pub(super) fn stream_of(
     (stream, feed)
 }
 
-/// Writes a stream to `to`, and closes that.
-pub(super) async fn pour(
-    pieces: impl Stream<Item = io::Result<Bytes>>,
-    mut to: impl AsyncWrite + Unpin,
-) -> io::Result<()> {
-    let mut pieces = std::pin::pin!(pieces);
-    while let Some(piece) = pieces.try_next().await? {
-        to.write_all(&piece).await?;
+/// What a process in a container writes.
+pub(super) type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
+/// What it reads.
+pub(super) type Input = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// Gives `from` to a process, closes its input, and hands what it writes to `hear`, until it is silent for good. An error
+/// that is the reader's is of `object`; the value is whether the process took everything.
+pub(super) async fn converse(
+    (mut output, mut input): (Output, Input),
+    from: impl Read + Send + 'static,
+    engine: &Engine,
+    object: &str,
+    mut hear: impl FnMut(Bytes),
+) -> Result<io::Result<()>, Fault> {
+    let (pieces, feed) = stream_of(from, |_| ());
+    let feeding = async {
+        let mut pieces = std::pin::pin!(pieces);
+        while let Some(piece) = pieces.try_next().await? {
+            input.write_all(&piece).await?;
+        }
+        input.shutdown().await
+    };
+    let listening = async {
+        while let Some(piece) = output.try_next().await? {
+            hear(piece.into_bytes());
+        }
+        Ok(())
+    };
+    let (fed, heard) = tokio::join!(feeding, listening);
+    if let Some(fault) = feed.broken(Code::RestoreFailed, object) {
+        return Err(fault);
     }
-    to.shutdown().await
+    heard.map_err(|error| engine.fault(object, error))?;
+    Ok(fed)
 }
 
 #[cfg(test)]

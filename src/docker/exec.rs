@@ -4,10 +4,10 @@ use std::io::Read;
 
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::bridge::{pour, stream_of};
+use super::bridge::{Input, Output, converse};
 use super::containers::tail_of;
 use super::engine::UNLIMITED;
 use super::{Engine, State};
@@ -15,9 +15,6 @@ use crate::fault::{Code, Fault, Result};
 
 /// Longest output of a command in a message.
 const OUTPUT_BYTES: usize = 1000;
-
-type Output = std::pin::Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
-type Input = std::pin::Pin<Box<dyn AsyncWrite + Send>>;
 
 impl Engine {
     /// Runs a command in a container and writes what it says on its standard output to `to`. Anything but an exit code of
@@ -51,21 +48,10 @@ impl Engine {
         argv: &[String],
         from: impl Read + Send + 'static,
     ) -> Result<()> {
-        let (id, mut output, input) = self.exec_begin(container, argv, true).await?;
-        let (pieces, feed) = stream_of(from, |_| ());
+        let (id, output, input) = self.exec_begin(container, argv, true).await?;
         let mut said = String::new();
-        let listening = async {
-            while let Some(piece) = output.try_next().await? {
-                keep_tail(&mut said, &piece.into_bytes());
-            }
-            Ok(())
-        };
-        let (fed, heard): (_, Result<(), bollard::errors::Error>) =
-            tokio::join!(pour(pieces, input), listening);
-        if let Some(fault) = feed.broken(Code::RestoreFailed, container) {
-            return Err(fault);
-        }
-        heard.map_err(|error| self.fault(container, error))?;
+        let hear = |piece: bytes::Bytes| keep_tail(&mut said, &piece);
+        let fed = converse((output, input), from, self, container, hear).await?;
         self.exec_ended(&id, argv, &said).await?;
         fed.map_err(|error| failed(argv, format!("it did not take all of its input: {error}")))
     }

@@ -18,10 +18,10 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, WaitContainerOptions,
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::bridge::{PIECES, pour, stream_of};
+use super::bridge::{Output, PIECES, converse};
 use super::{Engine, StreamReader};
 use crate::fault::{Code, Fault, IoContext, Result};
 
@@ -212,29 +212,17 @@ impl<'a> Helper<'a> {
             .build();
         let docker = engine.patient(super::engine::UNLIMITED);
         let attached = docker.attach_container(name, Some(options)).await;
-        let AttachContainerResults { mut output, input: to } =
+        let AttachContainerResults { output, input: to } =
             attached.map_err(|error| engine.fault(name, error))?;
         engine.start(name).await?;
-        let (pieces, feed) = stream_of(input, |_| ());
         let mut said = String::new();
-        let listening = async {
-            while let Some(piece) = output.try_next().await? {
-                said.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
-            }
-            Ok::<_, bollard::errors::Error>(())
-        };
-        let (fed, heard) = tokio::join!(pour(pieces, to), listening);
-        let ended = match feed.broken(Code::RestoreFailed, name) {
-            Some(fault) => Err(fault),
-            None => heard.map_err(|error| engine.fault(name, error)),
-        };
-        let ended = match ended {
-            Ok(()) => ended_well(engine, name, Code::RestoreFailed, &said).await,
-            cut_off => cut_off,
+        let hear = |piece: Bytes| said.push_str(&String::from_utf8_lossy(&piece));
+        let ended = match converse((output, to), input, engine, name, hear).await {
+            Ok(fed) => ended_well(engine, name, Code::RestoreFailed, &said).await.map(|()| fed),
+            Err(cut_off) => Err(cut_off),
         };
         engine.remove(name, true).await?;
-        ended?;
-        fed.map_err(|error| {
+        ended?.map_err(|error| {
             Fault::new(Code::RestoreFailed, name, format!("it did not take all of its input: {error}"))
         })
     }
@@ -261,9 +249,6 @@ impl<'a> Helper<'a> {
         Ok(StreamReader::of(pieces))
     }
 }
-
-type Output =
-    std::pin::Pin<Box<dyn Stream<Item = std::result::Result<LogOutput, bollard::errors::Error>> + Send>>;
 
 /// Sends on what a helper writes, to its end; an error where it did not end well.
 async fn forward(

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::Engine;
-use super::containers::{State, tail_of};
+use super::containers::tail_of;
 use crate::fault::{Code, Fault, Result};
 use crate::release::info::Probe;
 
@@ -69,18 +69,15 @@ impl Engine {
 
     async fn command(&self, project: &str, service: &str, argv: &[String]) -> Result<(), Answer> {
         let text = |error: bollard::errors::Error| Answer::None(self.fault(service, error));
-        let containers = self.containers(project).await.map_err(Answer::None)?;
-        let container = containers
-            .into_iter()
-            .find(|one| one.service == service && one.state == State::Running && !one.one_off)
-            .ok_or_else(|| Answer::Wrong(format!("service {service} does not run")))?;
+        let container = self.running_container(project, service).await.map_err(Answer::None)?;
+        let container = container.ok_or_else(|| Answer::Wrong(format!("service {service} does not run")))?;
         let options = CreateExecOptions {
             cmd: Some(argv.to_vec()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..Default::default()
         };
-        let exec = self.docker.create_exec(&container.id, options).await.map_err(text)?;
+        let exec = self.docker.create_exec(&container, options).await.map_err(text)?;
         let mut output = String::new();
         if let StartExecResults::Attached { output: mut stream, .. } =
             self.docker.start_exec(&exec.id, None).await.map_err(text)?

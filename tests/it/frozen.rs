@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use compose_upgrade::backup::PartRecord;
 use compose_upgrade::progress::{Event, Outcome};
-use compose_upgrade::settings::Settings;
+use compose_upgrade::settings::{Settings, Way};
 use compose_upgrade::state::Store;
 use compose_upgrade::upgrade::journal::{ChangeState, Journal, StepState};
 use compose_upgrade::upgrade::plan::{Facts, Plan};
@@ -143,6 +144,31 @@ fn the_first_settings_are_read() {
     assert_eq!(settings.persist, ["etc/extra"]);
     assert_eq!((settings.backup.level, settings.keep.releases, settings.download.attempts), (Some(9), 2, 7));
     assert!(settings.insecure && settings.report.url.is_empty());
+}
+
+#[test]
+fn the_first_settings_of_single_volumes_are_read() {
+    let backup = Settings::load(&fixture("settings/v1-backups.toml")).unwrap().backup;
+    let retention = &backup.retention;
+    assert_eq!((retention.last, retention.daily, retention.weekly, retention.monthly), (3, 7, 4, 6));
+    assert_eq!((retention.max_bytes, backup.copy.recipients.len()), (Some(50_000_000_000), 1));
+    let (uploads, pgdata) = (&backup.data["uploads"], &backup.data["pgdata"]);
+    assert_eq!(
+        (uploads.way, uploads.include[0].as_str(), uploads.exclude[0].as_str()),
+        (Way::Stop, "images/**", "thumbs")
+    );
+    assert_eq!(
+        (pgdata.way, pgdata.service.as_deref(), pgdata.restore[0].as_str()),
+        (Way::Hook, Some("db"), "psql")
+    );
+}
+
+#[test]
+fn the_first_records_of_parts_are_read_and_nothing_of_them_is_lost() {
+    let text = read("backup/v1-parts.json");
+    let parts: Vec<PartRecord> = serde_json::from_str(&text).unwrap();
+    let again: Value = serde_json::to_value(&parts).unwrap();
+    assert_eq!(again, serde_json::from_str::<Value>(&text).unwrap());
 }
 
 #[test]

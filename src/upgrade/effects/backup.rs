@@ -145,10 +145,13 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
         BackupKind::PreUpgrade => world.plan.change.as_ref().is_some_and(|change| change.restores_data),
         BackupKind::Manual | BackupKind::Scheduled => false,
     };
-    for one in data.iter_mut().filter(|one| one.policy.way == Way::Hook) {
-        let runs = containers.iter().any(|container| Some(&container.service) == one.policy.service.as_ref());
-        if as_files || !runs {
-            one.policy = DataPolicy::default();
+    for policy in data.iter_mut().map(|one| &mut one.policy) {
+        let runs = containers.iter().any(|container| Some(&container.service) == policy.service.as_ref());
+        match policy.way {
+            Way::Hook if as_files || !runs => *policy = DataPolicy::default(),
+            // A migration that failed may have left what SQLite does not take.
+            Way::Sqlite if as_files => policy.way = Way::Warm,
+            _ => {}
         }
     }
     Ok((!data.is_empty()).then_some(Survey { model, data, containers }))

@@ -135,10 +135,9 @@ struct Beside(String);
 
 impl Beside {
     fn start(image: &str, data: &str) -> Self {
-        let name = format!("cutest-beside-{:08x}", rand::random::<u32>());
+        let beside = Self(format!("cutest-beside-{:08x}", rand::random::<u32>()));
         let volume = format!("{data}:/var/lib/postgresql");
-        docker(&["run", "-d", "--name", &name, "-v", &volume, image]);
-        let beside = Self(name);
+        docker(&["run", "-d", "--network", "none", "--name", &beside.0, "-v", &volume, image]);
         let deadline = Instant::now() + Duration::from_secs(60);
         let ready = || {
             let ready = ["exec", &beside.0, "pg_isready", "-h", "127.0.0.1"];
