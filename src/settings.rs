@@ -84,6 +84,16 @@ pub struct CopySettings {
     pub recipients: Vec<String>,
 }
 
+impl CopySettings {
+    /// The recipients; what is wrong with the first that is none.
+    pub fn read_recipients(&self) -> std::result::Result<Vec<age::x25519::Recipient>, String> {
+        let read = |text: &String| {
+            text.parse().map_err(|cause| format!("backup.copy.recipients: {text:?}: {cause}"))
+        };
+        self.recipients.iter().map(read).collect()
+    }
+}
+
 /// `[backup.retention]`: backups that a person or the timer made. All of them are kept where none of the counts is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -166,10 +176,7 @@ impl BackupSettings {
         if !self.copy.to.is_empty() && !self.copy.to.starts_with('/') {
             return Err("backup.copy.to is an absolute folder".into());
         }
-        for recipient in &self.copy.recipients {
-            let read = recipient.parse::<age::x25519::Recipient>();
-            read.map_err(|cause| format!("backup.copy.recipients: {recipient:?}: {cause}"))?;
-        }
+        self.copy.read_recipients()?;
         for (name, policy) in &self.data {
             policy.check().map_err(|cause| format!("backup.data.{name}: {cause}"))?;
         }

@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use age::x25519::Recipient;
 use rusqlite::params;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::record::{Record, Status};
+use super::record::{Record, Status, time_text};
 use super::write::{CHUNK, fill};
 use super::{BackupManager, recover, remove_file};
 use crate::durable;
@@ -75,7 +74,7 @@ impl BackupManager {
             // Made here, it would be a folder on this very disk once the share is not mounted.
             return Err(failed("the folder is not there; is it mounted?".into()));
         }
-        let recipients = recipients(&to.recipients).map_err(failed)?;
+        let recipients = to.read_recipients().map_err(failed)?;
         let name = if recipients.is_empty() { record.file.clone() } else { format!("{}{AGE}", record.file) };
         let (path, part) = (folder.join(&name), folder.join(format!("{name}.part")));
         let mut meter = progress.meter(
@@ -149,8 +148,7 @@ impl BackupManager {
     }
 
     fn note(&self, copied: &Copied, place: &str, name: &str) -> Result<()> {
-        let now = OffsetDateTime::now_utc();
-        let at = now.format(&Rfc3339).unwrap_or_else(|_| now.unix_timestamp().to_string());
+        let at = time_text(OffsetDateTime::now_utc());
         self.store.with(|db| {
             db.execute(
                 "INSERT OR REPLACE INTO backup_copies (backup, place, name, size, hash, at)
@@ -235,12 +233,6 @@ impl BackupManager {
             .map_err(|fault| if fault.code() == Code::Io { unreadable(&fault.detail()) } else { fault })?;
         out.sync_all().at(part)
     }
-}
-
-/// The recipients that the settings name.
-fn recipients(texts: &[String]) -> std::result::Result<Vec<Recipient>, String> {
-    let read = |text: &String| text.parse().map_err(|cause| format!("the recipient {text:?}: {cause}"));
-    texts.iter().map(read).collect()
 }
 
 struct Work<'a> {

@@ -325,7 +325,8 @@ fn raw_row(row: &Row<'_>) -> rusqlite::Result<RawRow> {
     })
 }
 
-fn time_text(at: OffsetDateTime) -> String {
+/// As the database has times.
+pub(super) fn time_text(at: OffsetDateTime) -> String {
     // Formatting fails only for years that RFC 3339 cannot write.
     at.format(&Rfc3339).unwrap_or_else(|_| at.unix_timestamp().to_string())
 }
