@@ -39,6 +39,7 @@ bench: build images ## compare downtime, the way back and backups with Compose, 
 	@benches/downtime $(BENCH)
 	@benches/rollback $(BENCH)
 	@benches/backup $(BENCH)
+	@benches/freeze $(BENCH)
 
 faults: images ## kill, break and fill everything at every step, under a writing client (FAULTS="--seed 2 --only undo")
 	@scripts/need busybox-static /bin/busybox

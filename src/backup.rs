@@ -37,7 +37,7 @@ mod walk;
 mod write;
 
 pub use compress::Packing;
-pub use copies::Copied;
+pub use copies::{Copied, ImportRequest};
 pub use create::{BackupRequest, Origin, Part};
 pub use entry::{Entry, EntryKind, Mtime};
 pub use inside::{TOP, exchange_inside};

@@ -39,6 +39,8 @@ pub enum Say {
     DownloadCached { name: String },
     MetadataSaved,
     BackupStarted,
+    DataCopying,
+    ArchiveWriting,
     BackupTaken { id: String },
     CopyStarted { id: String },
     DumpStarted { service: String },
@@ -52,6 +54,7 @@ pub enum Say {
     UnpackFinished { version: String },
     ImagesStarted { count: usize },
     ImageLoading { image: String },
+    LoadingWhole { cause: String },
     ImageParsed { image: String },
     ImagesFinished,
     ServiceCreated { service: String },
@@ -126,6 +129,8 @@ impl Say {
             DownloadCached { name } => format!("{name} is already here and verified"),
             MetadataSaved => "download metadata saved".into(),
             BackupStarted => "making a backup".into(),
+            DataCopying => "copying the data".into(),
+            ArchiveWriting => "writing the archive".into(),
             CopyStarted { id } => format!("copying backup {id}"),
             DumpStarted { service } => format!("{service} writes out its data"),
             BackupNameUnknown { name } => format!(
@@ -143,6 +148,9 @@ impl Say {
             UnpackFinished { version } => format!("{version} is unpacked"),
             ImagesStarted { count } => format!("loading images ({count} missing)"),
             ImageLoading { image } => format!("loading {image}"),
+            LoadingWhole { cause } => {
+                format!("the engine did not take the images without the layers it has, so all layers are loaded: {cause}")
+            }
             ImageParsed { image } => format!("loaded {image}"),
             ImagesFinished => "all images are there".into(),
             ServiceCreated { service } => format!("{service}: new container created"),
@@ -286,6 +294,8 @@ impl Say {
             DownloadCached { name } => format!("{name} 已存在且校验通过"),
             MetadataSaved => "💾 已保存下载元数据".into(),
             BackupStarted => "开始创建备份".into(),
+            DataCopying => "正在复制数据".into(),
+            ArchiveWriting => "正在写入备份归档".into(),
             CopyStarted { id } => format!("正在复制备份 {id}"),
             DumpStarted { service } => format!("{service} 正在导出数据"),
             BackupNameUnknown { name } => {
@@ -303,6 +313,7 @@ impl Say {
             UnpackFinished { version } => format!("{version} 解压完成"),
             ImagesStarted { count } => format!("执行docker load命令（缺少 {count} 个镜像）"),
             ImageLoading { image } => format!("正在加载镜像 {image}"),
+            LoadingWhole { cause } => format!("引擎未接受省略了已有层的镜像，现在加载全部层：{cause}"),
             ImageParsed { image } => format!("成功解析加载的镜像名称 {image}"),
             ImagesFinished => "所有镜像已就绪".into(),
             ServiceCreated { service } => format!("{service}：已创建新容器"),

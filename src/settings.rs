@@ -1,5 +1,6 @@
 //! `client.toml`: what the operator of an installation can set.
 
+mod copy;
 mod data;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Code, Fault, IoContext, Result};
+pub use copy::{CopySettings, CopyTarget, Credentials};
 pub use data::{DataPolicy, Way};
 
 /// The settings of an installation. A missing file is all defaults; an unknown key is an error, because a
@@ -71,26 +73,6 @@ impl Default for BackupSettings {
             copy: CopySettings::default(),
             data: BTreeMap::new(),
         }
-    }
-}
-
-/// `[backup.copy]`: copies of whole backups, on another disk or a share.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CopySettings {
-    /// An absolute folder; empty: nowhere.
-    pub to: String,
-    /// age recipients (`age1…`) who alone can read the copies; without any, the copies are as the backups are.
-    pub recipients: Vec<String>,
-}
-
-impl CopySettings {
-    /// The recipients; what is wrong with the first that is none.
-    pub fn read_recipients(&self) -> std::result::Result<Vec<age::x25519::Recipient>, String> {
-        let read = |text: &String| {
-            text.parse().map_err(|cause| format!("backup.copy.recipients: {text:?}: {cause}"))
-        };
-        self.recipients.iter().map(read).collect()
     }
 }
 
@@ -173,10 +155,7 @@ impl BackupSettings {
         if self.threads > MAX_THREADS {
             return Err(format!("backup.threads is 0 to {MAX_THREADS}"));
         }
-        if !self.copy.to.is_empty() && !self.copy.to.starts_with('/') {
-            return Err("backup.copy.to is an absolute folder".into());
-        }
-        self.copy.read_recipients()?;
+        self.copy.check()?;
         for (name, policy) in &self.data {
             policy.check().map_err(|cause| format!("backup.data.{name}: {cause}"))?;
         }

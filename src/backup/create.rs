@@ -150,7 +150,7 @@ impl BackupManager {
         let folder = File::open(&self.folder).at(&self.folder)?;
         let total = self.check_room(&folder, &request.parts)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).at(&path)?;
-        let meter = progress.meter(Step::CreatingBackup, Say::BackupStarted, Unit::Bytes, total);
+        let meter = progress.meter(Step::CreatingBackup, Say::ArchiveWriting, Unit::Bytes, total);
         let mut writer = ArchiveWriter::new(&path, file, &request.packing, meter, cancel)?;
         for part in request.parts {
             let filter = part.selection.filter(&part.name)?;

@@ -180,7 +180,7 @@ impl Stage {
         progress.started(Step::CreatingBackup, Say::BackupStarted);
         let warm = self.parts.iter().filter(|part| !part.live);
         let total: u64 = warm.map(|part| walk::estimate(&part.from, &part.filter).0).sum();
-        let mut meter = progress.meter(Step::CreatingBackup, Say::BackupStarted, Unit::Bytes, Some(total));
+        let mut meter = progress.meter(Step::CreatingBackup, Say::DataCopying, Unit::Bytes, Some(total));
         for _ in 0..MOST_PASSES {
             let began = Instant::now();
             self.pass(false, cancel, &mut |bytes| meter.add(bytes))?;

@@ -66,7 +66,7 @@ pub async fn backup_copy(installation: &Installation, progress: &Progress) -> Re
     let copied = upgrade::backup_copy(installation, progress).await?;
     let view = |copied: Copied| CopyView {
         id: copied.backup,
-        path: copied.path.to_string_lossy().into_owned(),
+        path: copied.path,
         size: copied.size,
         hash: copied.hash.to_string(),
     };

@@ -13,8 +13,8 @@ use super::plan::{Facts, Kind, Plan};
 use super::world::World;
 use super::{analyse, rebuild, repair, running};
 use crate::backup::{
-    BackupManager, Copied, Entry, Kind as BackupKind, Packing, PartKind, PartRecord, Record, RestoreTarget,
-    Status,
+    BackupManager, Copied, Entry, ImportRequest, Kind as BackupKind, Packing, PartKind, PartRecord, Record,
+    RestoreTarget, Status,
 };
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::{Outcome, Progress, Step};
@@ -217,8 +217,9 @@ pub async fn backup_restore(
 /// Copies every whole backup that has no copy yet to where the settings say, and reads the copies back.
 pub async fn backup_copy(installation: &Installation, progress: &Progress) -> Result<Vec<Copied>> {
     let (settings, progress) = (installation.settings.backup.copy.clone(), progress.clone());
+    let root = installation.layout.root().to_owned();
     if settings.to.is_empty() {
-        let cause = "backup.copy.to names no folder";
+        let cause = "backup.copy.to names no place";
         return Err(Fault::new(Code::ConfigInvalid, installation.layout.settings().display(), cause));
     }
     let packing = Packing::from(&installation.settings.backup);
@@ -226,9 +227,7 @@ pub async fn backup_copy(installation: &Installation, progress: &Progress) -> Re
         for left in manager.staged()? {
             whole(manager, &left.id, &packing)?;
         }
-        let never = AtomicBool::new(false);
-        let uncopied = manager.uncopied(&settings)?;
-        uncopied.iter().map(|record| manager.copy(&record.id, &settings, &progress, &never)).collect()
+        manager.copy(&settings, &root, &progress, &AtomicBool::new(false))
     })
     .await
 }
@@ -240,9 +239,16 @@ pub async fn backup_import(
     identity: Option<&Path>,
 ) -> Result<Record> {
     let (file, identity) = (file.to_owned(), identity.map(Path::to_owned));
-    let project = installation.settings.project.clone();
+    let (settings, root) = (installation.settings.clone(), installation.layout.root().to_owned());
     blocking(installation, move |manager| {
-        manager.import(&file, identity.as_deref(), &project, &AtomicBool::new(false))
+        let request = ImportRequest {
+            from: &file,
+            settings: &settings.backup.copy,
+            root: &root,
+            identities: identity.as_deref(),
+            project: &settings.project,
+        };
+        manager.import(&request, &AtomicBool::new(false))
     })
     .await
 }

@@ -7,6 +7,7 @@
 mod bundle;
 mod folder;
 mod images;
+mod layers;
 mod repack;
 mod retention;
 mod source;

@@ -2,5 +2,6 @@
 
 pub mod engine;
 pub mod http;
+pub mod s3;
 pub mod stack;
 pub mod tiny;

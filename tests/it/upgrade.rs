@@ -1,12 +1,14 @@
 //! Upgrades, from the publisher's folder to the running stack: the real binary, engine and Compose.
 
 mod adopt;
+mod bucket;
 mod consistency;
 mod copies;
 mod data;
 mod failing;
 mod happy;
 mod install;
+mod layers;
 mod legacy;
 mod levels;
 mod moving_tag;

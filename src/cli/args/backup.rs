@@ -41,11 +41,11 @@ pub enum BackupCommand {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Copy all backups that have no copy yet to the folder of backup.copy in client.toml, and read the copies back.
+    /// Copy all backups that have no copy yet to the folder or bucket of backup.copy in client.toml, and read the copies back.
     Copy,
     /// Take an archive or an encrypted copy of one in, for instance on a new machine; it is read through first.
     Import {
-        /// The file.
+        /// The file, or s3://BUCKET/PREFIX/NAME, which is reached as backup.copy in client.toml says.
         file: PathBuf,
         /// A file with age identities, for an encrypted copy.
         #[arg(long, value_name = "FILE")]

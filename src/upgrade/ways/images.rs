@@ -7,9 +7,9 @@ use super::Keeper;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{Step, Unit};
-use crate::release::ReleaseInfo;
 use crate::release::bundle::Bundle;
 use crate::release::info::ImageInfo;
+use crate::release::{Digest, ReleaseInfo};
 use crate::upgrade::effects::images::pin;
 use crate::upgrade::effects::prepare::bundle_path;
 
@@ -97,18 +97,36 @@ impl Keeper<'_> {
         Err(Fault::new(Code::ImageMissing, &image.reference, "and there is no bundle here to load it from"))
     }
 
+    /// Loads only the layers that the engine lacks; where it does not take that, everything.
     async fn load(&self, bundle: &Bundle, images: &[ImageInfo]) -> Result<()> {
-        match self.load_once(bundle, images).await {
+        let present = self.present_layers(images).await?;
+        if !present.is_empty() {
+            match self.load_once(bundle, images, present).await {
+                Err(fault) if matches!(fault.code(), Code::ImageLoadFailed | Code::ImageWrong) => {
+                    let text = fault.message(self.progress.lang());
+                    self.progress.note(Step::LoadingImages, Say::LoadingWhole { cause: text });
+                }
+                other => return other,
+            }
+        }
+        match self.load_once(bundle, images, BTreeSet::new()).await {
             // The containerd store may throw a layer away that it just got, when another image with the same
             // layer is removed meanwhile.
-            Err(fault) if fault.code() == Code::ImageWrong => self.load_once(bundle, images).await,
+            Err(fault) if fault.code() == Code::ImageWrong => {
+                self.load_once(bundle, images, BTreeSet::new()).await
+            }
             other => other,
         }
     }
 
-    async fn load_once(&self, bundle: &Bundle, images: &[ImageInfo]) -> Result<()> {
+    async fn load_once(
+        &self,
+        bundle: &Bundle,
+        images: &[ImageInfo],
+        without: BTreeSet<Digest>,
+    ) -> Result<()> {
         let (bundle, named) = (bundle.clone(), self.named(images));
-        let archive = blocking(move || bundle.image_archive(&named)).await?;
+        let archive = blocking(move || bundle.image_archive_without(&named, &without)).await?;
         let names = images.iter().map(|image| image.reference.as_str()).collect::<Vec<_>>().join(", ");
         let total = Some(archive.length());
         let say = Say::ImageLoading { image: names };
