@@ -202,6 +202,13 @@ impl BackupManager {
         self.make_folder()?;
         StateLock::acquire(&self.folder.join(".lock"), what)
     }
+
+    /// The same for a restore, which waits for whoever writes: somebody who looks a backup through or takes one in must
+    /// not be why data does not come back.
+    fn wait_for_writer(&self) -> Result<StateLock> {
+        self.make_folder()?;
+        StateLock::wait(&self.folder.join(".lock"), "restore")
+    }
 }
 
 /// Deletes a file that need not be there.

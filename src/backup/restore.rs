@@ -86,6 +86,15 @@ struct Pending {
     targets: Vec<PendingTarget>,
 }
 
+/// Whether a restore writes down how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// In the state database: what is cut short is settled by the next one.
+    Durable,
+    /// Nothing that is present can be touched, so nothing has to be settled.
+    None,
+}
+
 /// How far a restore is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -123,7 +132,7 @@ impl BackupManager {
         progress: &Progress,
         cancel: &AtomicBool,
     ) -> Result<Restored> {
-        let _writer = self.lock_writer("restore")?;
+        let _writer = self.wait_for_writer()?;
         let record = self.get(id)?;
         if record.status == Status::Staged {
             self.settle_locked()?;
@@ -131,6 +140,32 @@ impl BackupManager {
         }
         let record = self.complete(id)?;
         self.settle_locked()?;
+        self.restore_archive(record, targets, step, progress, cancel, Memory::Durable)
+    }
+
+    /// Unpacks the parts of the complete backup `id` for which `targets` names a place where nothing is yet. It takes no
+    /// lock and leaves no fact, so that whatever becomes of it, it is in nobody's way; what a killed one left is a
+    /// person's own.
+    pub fn extract<'t>(
+        &self,
+        id: &str,
+        targets: &dyn Fn(&PartKind) -> Option<RestoreTarget<'t>>,
+        step: Step,
+        progress: &Progress,
+        cancel: &AtomicBool,
+    ) -> Result<Restored> {
+        self.restore_archive(self.complete(id)?, targets, step, progress, cancel, Memory::None)
+    }
+
+    fn restore_archive<'t>(
+        &self,
+        record: Record,
+        targets: &dyn Fn(&PartKind) -> Option<RestoreTarget<'t>>,
+        step: Step,
+        progress: &Progress,
+        cancel: &AtomicBool,
+        memory: Memory,
+    ) -> Result<Restored> {
         let path = self.path_of(&record);
         let expected = self.expected(&record)?;
         let mut plan: Vec<Unpacking> = Vec::new();
@@ -167,7 +202,7 @@ impl BackupManager {
                 pending.targets.push(PendingTarget::folder(path.clone(), scope.clone()));
             }
         }
-        self.remember(&pending)?;
+        self.remember(&pending, memory)?;
         let total: u64 = record.parts.iter().map(|part| part.bytes).sum();
         let say = Say::RestoreStarted { id: record.id.clone() };
         let mut meter = progress.meter(step, say, Unit::Bytes, Some(total));
@@ -185,16 +220,28 @@ impl BackupManager {
         let staged = match (unpacked, staged) {
             (Ok(_), (staged, None)) => staged,
             (Err(fault), (staged, _)) | (Ok(_), (staged, Some(fault))) => {
-                return Err(self.undo(staged, fault));
+                return Err(self.undo(staged, fault, memory));
             }
         };
-        self.exchange(&record, &path, staged, streams, &mut warnings)?;
+        self.exchange(&record, &path, staged, streams, &mut warnings, memory)?;
         Ok(Restored { id: record.id, parts, warnings })
+    }
+
+    /// Refuses a restore of backup `id` for which there is no room beside the present data. `places` names the folder or
+    /// file of a part that lies on this machine's disk.
+    pub fn check_room_for(&self, id: &str, places: &dyn Fn(&PartKind) -> Option<PathBuf>) -> Result<()> {
+        let mut needs = HashMap::new();
+        for part in &self.get(id)?.parts {
+            if let Some(place) = places(&part.kind) {
+                need_room(&mut needs, &place, part.bytes)?;
+            }
+        }
+        check_needs(needs)
     }
 
     /// Finishes or undoes a restore that was cut short, from the durable facts alone. `None`: there was none.
     pub fn settle_restore(&self) -> Result<Option<Settled>> {
-        let _writer = self.lock_writer("restore")?;
+        let _writer = self.wait_for_writer()?;
         self.settle_locked()
     }
 
@@ -220,11 +267,12 @@ impl BackupManager {
         staged: Vec<Staged>,
         streams: Vec<(String, Taker<'_>)>,
         warnings: &mut Vec<String>,
+        memory: Memory,
     ) -> Result<()> {
         let targets = staged.iter().map(pending_target).collect();
         let mut pending = Pending { schema: 1, id: record.id.clone(), phase: Phase::Exchanging, targets };
-        if let Err(fault) = self.remember(&pending) {
-            return Err(self.undo(staged, fault));
+        if let Err(fault) = self.remember(&pending, memory) {
+            return Err(self.undo(staged, fault, memory));
         }
         let exchanged = staged.iter().try_for_each(|part| match part {
             Staged::Folder(one) => one.swap.exchange(&one.root).map(|lost| warnings.extend(lost)),
@@ -239,8 +287,8 @@ impl BackupManager {
             })
         });
         pending.phase = Phase::Committed;
-        if let Err(fault) = exchanged.and_then(|()| self.remember(&pending)) {
-            return Err(self.undo(staged, fault));
+        if let Err(fault) = exchanged.and_then(|()| self.remember(&pending, memory)) {
+            return Err(self.undo(staged, fault, memory));
         }
         for part in staged {
             match part {
@@ -251,7 +299,7 @@ impl BackupManager {
                 Staged::File(swap) => swap.clean_up()?,
             }
         }
-        self.forget()
+        self.forget(memory)
     }
 
     fn settle_locked(&self) -> Result<Option<Settled>> {
@@ -261,7 +309,10 @@ impl BackupManager {
         for target in pending.targets {
             let path = target.path;
             if pending.phase == Phase::Unpacking && !path.is_dir() {
-                FileSwap::begin(&path, &pending.id)?.clean_up()?;
+                // Where the folder it was to be in is gone, so is what was unpacked.
+                if path.parent().is_some_and(Path::is_dir) {
+                    FileSwap::begin(&path, &pending.id)?.clean_up()?;
+                }
             } else if target.file {
                 let swap = FileSwap::left_over(path, target.existed, &pending.id);
                 if committed { swap.clean_up()? } else { swap.revert()? }
@@ -274,7 +325,7 @@ impl BackupManager {
                 }
             }
         }
-        self.forget()?;
+        self.forget(Memory::Durable)?;
         let settled = if committed { Settled::Restored } else { Settled::Former };
         Ok(Some(settled(pending.id)))
     }
@@ -287,7 +338,10 @@ impl BackupManager {
         Ok(Some(pending))
     }
 
-    fn remember(&self, pending: &Pending) -> Result<()> {
+    fn remember(&self, pending: &Pending, memory: Memory) -> Result<()> {
+        if memory == Memory::None {
+            return Ok(());
+        }
         let text = serde_json::to_string(pending)
             .map_err(|error| Fault::from_error(Code::RestoreFailed, &pending.id, error))?;
         self.store.with(|connection| meta::set(connection, FACT, &text))
@@ -295,11 +349,11 @@ impl BackupManager {
 
     /// Puts everything back after `fault`; what fails on the way back is added to it, and the durable fact
     /// stays then, so that it is tried again.
-    fn undo(&self, staged: Vec<Staged>, fault: Fault) -> Fault {
+    fn undo(&self, staged: Vec<Staged>, fault: Fault, memory: Memory) -> Fault {
         let reverted = staged.into_iter().rev().filter_map(|part| part.revert().err());
         let mut failed: Vec<String> = reverted.map(|error| error.to_string()).collect();
         if failed.is_empty() {
-            failed.extend(self.forget().err().map(|error| error.to_string()));
+            failed.extend(self.forget(memory).err().map(|error| error.to_string()));
         }
         if failed.is_empty() {
             return fault;
@@ -308,7 +362,10 @@ impl BackupManager {
         Fault::new(Code::RestoreFailed, fault.object(), detail)
     }
 
-    fn forget(&self) -> Result<()> {
+    fn forget(&self, memory: Memory) -> Result<()> {
+        if memory == Memory::None {
+            return Ok(());
+        }
         self.store.with(|connection| meta::forget(connection, FACT))
     }
 }

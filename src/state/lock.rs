@@ -40,6 +40,14 @@ impl StateLock {
         }
     }
 
+    /// As [`StateLock::acquire`], but waits for whoever holds it. It blocks the thread.
+    pub fn wait(path: &Path, what: &str) -> Result<Self> {
+        match take_kept(path) {
+            Some(files) => Self::named(files, path, what),
+            None => Self::named(vec![wait_for_file(path)?], path, what),
+        }
+    }
+
     /// As [`StateLock::acquire`], and locks the folder the file is in: somebody who removes the file lets nobody else
     /// in. For one lock in a folder.
     pub fn acquire_with_folder(path: &Path, what: &str) -> Result<Self> {
@@ -73,8 +81,7 @@ impl Drop for StateLock {
 /// The file at `path`, locked. One that was removed between the opening and the locking keeps nobody out.
 fn lock_file(path: &Path) -> Result<File> {
     loop {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).at(path)?;
+        let file = open_file(path)?;
         match file.try_lock() {
             Ok(()) if is_at(&file, path)? => return Ok(file),
             Ok(()) => {}
@@ -82,6 +89,21 @@ fn lock_file(path: &Path) -> Result<File> {
             Err(TryLockError::Error(error)) => return Err(Fault::io(path, error)),
         }
     }
+}
+
+/// As [`lock_file`], when nobody else holds it any more.
+fn wait_for_file(path: &Path) -> Result<File> {
+    loop {
+        let file = open_file(path)?;
+        file.lock().at(path)?;
+        if is_at(&file, path)? {
+            return Ok(file);
+        }
+    }
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).at(path)
 }
 
 /// The folder of `path`, locked; none where the file system cannot lock folders (some network file systems): there
@@ -142,6 +164,25 @@ mod tests {
         assert!(refused.to_string().contains(&format!("pid {} (upgrade)", std::process::id())));
         drop(first);
         let _second = StateLock::acquire(&path, "rollback").unwrap();
+    }
+
+    #[test]
+    fn who_waits_gets_it_once_the_holder_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".lock");
+        let first = StateLock::acquire(&path, "backup import").unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let own = path.clone();
+        let waiting = std::thread::spawn(move || {
+            let lock = StateLock::wait(&own, "restore").unwrap();
+            sender.send(()).unwrap();
+            lock
+        });
+        assert!(receiver.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "somebody holds it");
+        drop(first);
+        receiver.recv().unwrap();
+        assert_eq!(StateLock::acquire(&path, "upgrade").unwrap_err().code(), Code::Locked);
+        drop(waiting.join().unwrap());
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub async fn analyse(world: &mut World<'_>, restore: Option<&str>) -> Result<Cha
         && world.plan.from.as_ref().is_some_and(|from| *from < world.plan.to);
     let restores_data = target.migrates_data && (world.plan.kind == Kind::Upgrade || forward);
     if restore.is_some() || restores_data {
-        restore::check_restorable(world).await?;
+        restore::check_restorable(world, restore).await?;
     }
     if let Some(backup) = restore {
         restart_what_holds_data(world, old.as_ref().unwrap_or(&new), backup, &containers, &mut services)?;

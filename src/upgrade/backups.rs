@@ -125,7 +125,7 @@ pub async fn backup_extract(
             })
         };
         let never = AtomicBool::new(false);
-        let restored = manager.restore(&record.id, &targets, Step::RollingBack, &progress, &never)?;
+        let restored = manager.extract(&record.id, &targets, Step::RollingBack, &progress, &never)?;
         Ok((record, restored.warnings))
     })
     .await

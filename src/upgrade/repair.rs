@@ -30,6 +30,8 @@ pub enum Why {
     Repointed(String),
     /// Somebody removed the containers of these services.
     Removed(Vec<String>),
+    /// A person gave the change up that could neither be finished nor undone.
+    GivenUp,
 }
 
 /// Whether a repair is wanted.
@@ -106,6 +108,7 @@ pub async fn repair(
     let version = pointers::read(layout, Pointer::Current)?.unwrap_or_else(|| runs.clone());
     let cause = match why {
         Why::StateRebuilt => "the state database was lost and rebuilt".to_owned(),
+        Why::GivenUp => "an earlier change was given up".to_owned(),
         Why::Removed(services) => format!("the container of {} was removed", services.join(", ")),
         Why::Repointed(runs) => format!("'current' pointed to {runs}"),
     };

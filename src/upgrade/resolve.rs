@@ -18,7 +18,7 @@ use crate::release::tree::{Difference, verify_release};
 use crate::release::{Arch, Digest, Manifest, ReleaseInfo, Version, legacy};
 use crate::transfer::{Fetcher, Location, Source};
 
-/// Releases between two versions that are looked at for one that may not be skipped.
+/// Releases that are looked at for one to take instead of one in quarantine.
 const MOST_BETWEEN: usize = 50;
 
 /// What can be had and what would be done with it.
@@ -115,13 +115,20 @@ async fn from_source(
     let source = Source::parse(&settings.source)?;
     let fetcher = Fetcher::new(installation.store.clone(), &settings.download, progress.clone())?;
     let newest = read(&fetcher, &source, source.manifest()).await?;
+    let upto = options.target.clone().unwrap_or_else(|| newest.manifest.version.clone());
+    let mut between: Vec<Version> = newest.manifest.releases.clone();
+    between.retain(|version| installed.is_some_and(|installed| version > installed) && *version < upto);
+    between.sort();
     if let Some(target) = &options.target {
+        if !options.force
+            && let Some(first) = floor_between(&fetcher, &source, &between).await?
+        {
+            let cause = format!("{} may not be skipped on the way", first.manifest.version);
+            return Err(Fault::new(Code::RequiresFrom, target, cause));
+        }
         return at_version(&fetcher, &source, newest, target).await;
     }
     let Some(installed) = installed else { return Ok(newest) };
-    let mut between: Vec<Version> = newest.manifest.releases.clone();
-    between.retain(|version| version > installed && *version < newest.manifest.version);
-    between.sort();
     // A release that may not be skipped comes first, by itself.
     let first = floor_between(&fetcher, &source, &between).await?.unwrap_or(newest);
     if first.manifest.version <= *installed || options.force {
@@ -189,7 +196,7 @@ async fn read_version(fetcher: &Fetcher, source: &Source, version: &Version) -> 
 
 /// The oldest of the releases `between` the installed and the newest one that may not be skipped.
 async fn floor_between(fetcher: &Fetcher, source: &Source, between: &[Version]) -> Result<Option<Found>> {
-    for version in between.iter().take(MOST_BETWEEN) {
+    for version in between {
         match read_version(fetcher, source, version).await? {
             Some(found) if found.manifest.requires.floor => return Ok(Some(found)),
             _ => {}

@@ -10,8 +10,9 @@ use super::ending::{self, Ended};
 use super::installation::Installation;
 use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
+use super::repair::{self, Why};
 use super::step::Step;
-use super::{pointers, rebuild, releases, repair, running, ways};
+use super::{pointers, rebuild, releases, running, ways};
 use crate::backup::{Record, Status};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -48,7 +49,17 @@ async fn try_rollback(
     let tools = Tools::find().await?;
     let finished = change::finish(installation, &tools, progress).await?;
     match &finished {
-        Some(ended) if named_way_out(ended, &options.to) => change::supersede(installation, progress)?,
+        Some(ended) if named_way_out(ended, &options.to) => {
+            // Where `current` names it already, what is missing is the data: only whoever says that it stays goes on.
+            let stays = target(installation, &options.to)? == running::base(installation)?;
+            if stays && options.data != DataChoice::Keep {
+                return Ok(ended.outcome.clone());
+            }
+            change::supersede(installation, progress)?;
+            if stays {
+                return Ok(repair::repair(installation, &tools, Why::GivenUp, progress).await?.outcome);
+            }
+        }
         Some(ended) if answers(ended, &options.to) => return Ok(ended.outcome.clone()),
         _ => told.extend(repair::put_back(installation, progress)?),
     }

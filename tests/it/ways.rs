@@ -55,6 +55,20 @@ fn flip_a_bit(path: &PathBuf) {
     fs::write(path, bytes).unwrap();
 }
 
+/// No blob of it can be used any more, not even where only one is needed.
+fn spoil_blobs(path: &PathBuf) {
+    let mut bytes = fs::read(path).unwrap();
+    let mut blobs = Vec::new();
+    for entry in tar::Archive::new(fs::File::open(path).unwrap()).entries().unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().unwrap().starts_with("images/blobs") {
+            blobs.push((entry.raw_file_position() + entry.size() / 2) as usize);
+        }
+    }
+    blobs.into_iter().for_each(|at| bytes[at] ^= 1);
+    fs::write(path, bytes).unwrap();
+}
+
 fn is_sound(path: &PathBuf) -> bool {
     use sha2::Digest;
     let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -99,7 +113,7 @@ fn a_rollback_gets_back_what_was_pruned_before_it_touches_anything() {
     assert!(is_sound(&bundle(&device, "1.1.0")));
 
     prune_app(&device, "1.0.0");
-    flip_a_bit(&bundle(&device, "1.0.0"));
+    spoil_blobs(&bundle(&device, "1.0.0"));
     fs::rename(stack.source(), stack.source().with_extension("away")).unwrap();
     let before = device.containers();
     let ended = device.rollback(&["--to", "factory"]);

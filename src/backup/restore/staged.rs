@@ -5,7 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::{BackupManager, Pending, PendingTarget, Phase, RestoreTarget, Restored, need_room, sweep};
+use super::{
+    BackupManager, Memory, Pending, PendingTarget, Phase, RestoreTarget, Restored, need_room, sweep,
+};
 use crate::backup::mirror::{Control, Mirror};
 use crate::backup::record::{PartKind, Record};
 use crate::backup::selection::{Filter, Scope};
@@ -61,7 +63,7 @@ impl BackupManager {
             sweep(&place.path)?;
             pending.targets.push(PendingTarget::folder(place.path.clone(), place.scope.clone()));
         }
-        self.remember(&pending)?;
+        self.remember(&pending, Memory::Durable)?;
         let say = Say::RestoreStarted { id: record.id.clone() };
         let mut meter = progress.meter(step, say, Unit::Bytes, Some(total));
         let mut warnings = Vec::new();
@@ -70,10 +72,10 @@ impl BackupManager {
             let mut control = Control { cancel, copied: &mut |bytes| meter.add(bytes) };
             match beside(&source, place, &record.id, &mut control, &mut warnings) {
                 Ok(part) => staged.push(part),
-                Err(fault) => return Err(self.undo(staged, fault)),
+                Err(fault) => return Err(self.undo(staged, fault, Memory::Durable)),
             }
         }
-        self.exchange(record, &folder, staged, Vec::new(), &mut warnings)?;
+        self.exchange(record, &folder, staged, Vec::new(), &mut warnings, Memory::Durable)?;
         Ok(Restored { id: record.id.clone(), parts, warnings })
     }
 }

@@ -111,15 +111,27 @@ fn helper_for(world: &World<'_>, data: &[Data]) -> Result<Option<Program>> {
     needed.then(|| Program::own(&world.engine)).transpose()
 }
 
-/// Refuses a change that may have to restore data where that is not possible, before anything is stopped for it.
-pub async fn check_restorable(world: &World<'_>) -> Result<()> {
+/// Refuses a change that restores the backup `wanted`, or may have to restore data, where that is not possible, before
+/// anything is stopped for it.
+pub async fn check_restorable(world: &World<'_>, wanted: Option<&str>) -> Result<()> {
     let path = world.work_file(OLD_MODEL)?;
     if !path.is_file() {
         return Ok(());
     }
     let containers = world.engine.containers(world.project()).await?;
     let data = all_data(world, &Model::from_file(&path)?, &containers, Purpose::Restore).await?;
-    helper_for(world, &data).map(drop)
+    helper_for(world, &data)?;
+    let Some(id) = wanted else { return Ok(()) };
+    let paths = &world.plan.only;
+    let place = |kind: &PartKind| {
+        let found = data.iter().find(|data| data.kind == *kind)?;
+        match &found.place {
+            Place::Disk(path) if inside(paths, &found.name).is_empty() => Some(path.clone()),
+            // How much of it is wanted is not known by its record; what only the engine reaches, by nobody.
+            Place::Disk(_) | Place::Engine { .. } => None,
+        }
+    };
+    world.installation.backup_manager().check_room_for(id, &place)
 }
 
 /// Restores every part of the backup that the stack has a place for; gives back warnings.
