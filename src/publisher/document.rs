@@ -68,6 +68,9 @@ pub(super) fn manifest(
     }
     document["requires"] = serde_json::to_value(&info.requires)
         .map_err(|error| Fault::from_error(Code::ManifestInvalid, "requires", error))?;
+    if info.migrates_data {
+        document["migrates_data"] = true.into();
+    }
     document["releases"] = json!([info.version]);
     Ok(document)
 }

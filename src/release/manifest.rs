@@ -39,6 +39,8 @@ pub struct Manifest {
     pub patch_generic: Option<Patch>,
     /// What the version needs of the machine and of the version before.
     pub requires: Requires,
+    /// The version before cannot read the data once this one has started; also told to those who skip it.
+    pub migrates_data: bool,
     /// Versions the source can serve the manifest of.
     pub releases: Vec<Version>,
     /// The hash of the document this was read from, byte for byte; not part of equality.
@@ -116,6 +118,7 @@ impl Manifest {
             patches: BTreeMap::new(),
             patch_generic: None,
             requires: Requires::default(),
+            migrates_data: false,
             releases: Vec::new(),
             document: Digest::of(b""),
         }
@@ -174,6 +177,7 @@ impl PartialEq for Manifest {
             patches,
             patch_generic,
             requires,
+            migrates_data,
             releases,
             document: _,
         } = self;
@@ -186,6 +190,7 @@ impl PartialEq for Manifest {
             && *patches == other.patches
             && *patch_generic == other.patch_generic
             && *requires == other.requires
+            && *migrates_data == other.migrates_data
             && *releases == other.releases
     }
 }

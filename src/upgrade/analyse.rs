@@ -54,7 +54,8 @@ pub async fn analyse(world: &mut World<'_>, restore: Option<&str>) -> Result<Cha
     // Going forward again by a rollback migrates the data as an upgrade does.
     let forward = world.plan.kind == Kind::Rollback
         && world.plan.from.as_ref().is_some_and(|from| *from < world.plan.to);
-    let restores_data = target.migrates_data && (world.plan.kind == Kind::Upgrade || forward);
+    let migrates = target.migrates_data || !world.plan.skipped_migrations.is_empty();
+    let restores_data = migrates && (world.plan.kind == Kind::Upgrade || forward);
     if restore.is_some() || restores_data {
         restore::check_restorable(world, restore).await?;
     }

@@ -217,6 +217,7 @@ async fn try_upgrade(
         reason: offer.decision.reason.name().into(),
         manifest_hash: Some(quarantine::Content::of(&offer.manifest)),
         bytes_bundle: offer.bytes().unwrap_or(0),
+        skipped_migrations: offer.skipped_migrations.clone(),
         prepare: offer.package.map(|package| change::preparation(package, offer.patch)).unwrap_or_default(),
         ..Plan::new(Kind::Upgrade, offer.installed.clone(), offer.manifest.version.clone())
     };

@@ -72,6 +72,9 @@ pub struct Plan {
     /// all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
+    /// Releases in between that migrate data and are skipped: this one does so in their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped_migrations: Vec<Version>,
     /// What `previous` points to afterwards, where that is not the version before.
     #[serde(default)]
     pub previous_after: PreviousAfter,
@@ -189,6 +192,7 @@ impl Plan {
             bytes_bundle: 0,
             restore: None,
             only: Vec::new(),
+            skipped_migrations: Vec::new(),
             previous_after: PreviousAfter::From,
             prepare: Vec::new(),
             change: None,

@@ -35,6 +35,8 @@ pub struct Offer {
     pub patch: Option<Operations>,
     /// Newer versions that are passed over because they are in quarantine.
     pub passed_over: Vec<Quarantined>,
+    /// Releases on the way that migrate data and are skipped.
+    pub skipped_migrations: Vec<Version>,
 }
 
 impl Offer {
@@ -82,8 +84,9 @@ pub async fn offer(
             entry.map_or(Ok(()), |entry| Err(quarantine::refusal(&entry, "")))?;
         }
     }
-    let Found { manifest, passed_over, .. } = found;
-    Ok(Offer { manifest, installed, decision, package, patch, passed_over })
+    let Found { manifest, passed_over, mut skipped_migrations, .. } = found;
+    skipped_migrations.retain(|version| *version < manifest.version);
+    Ok(Offer { manifest, installed, decision, package, patch, passed_over, skipped_migrations })
 }
 
 /// A manifest and what its references are relative to.
@@ -92,11 +95,12 @@ struct Found {
     document: Location,
     top: Location,
     passed_over: Vec<Quarantined>,
+    skipped_migrations: Vec<Version>,
 }
 
 impl Found {
     fn new(manifest: Manifest, document: Location, top: Location) -> Self {
-        Self { manifest, document, top, passed_over: Vec::new() }
+        Self { manifest, document, top, passed_over: Vec::new(), skipped_migrations: Vec::new() }
     }
 
     fn locate(&self, reference: &str) -> Result<Location> {
@@ -119,25 +123,26 @@ async fn from_source(
     let mut between: Vec<Version> = newest.manifest.releases.clone();
     between.retain(|version| installed.is_some_and(|installed| version > installed) && *version < upto);
     between.sort();
+    let Between { floor, skipped_migrations } = look_between(&fetcher, &source, &between).await?;
     if let Some(target) = &options.target {
-        if !options.force
-            && let Some(first) = floor_between(&fetcher, &source, &between).await?
-        {
+        if let Some(first) = floor.filter(|_| !options.force) {
             let cause = format!("{} may not be skipped on the way", first.manifest.version);
             return Err(Fault::new(Code::RequiresFrom, target, cause));
         }
-        return at_version(&fetcher, &source, newest, target).await;
+        let found = at_version(&fetcher, &source, newest, target).await?;
+        return Ok(Found { skipped_migrations, ..found });
     }
     let Some(installed) = installed else { return Ok(newest) };
     // A release that may not be skipped comes first, by itself.
-    let first = floor_between(&fetcher, &source, &between).await?.unwrap_or(newest);
+    let first = Found { skipped_migrations: skipped_migrations.clone(), ..floor.unwrap_or(newest) };
     if first.manifest.version <= *installed || options.force {
         return Ok(first);
     }
     let Some(entry) = quarantine::forbids(installation, &first.manifest, false)? else { return Ok(first) };
     between.retain(|version| *version < first.manifest.version);
     let permitted = |manifest: &Manifest| demands(engine, manifest, Some(installed)).is_ok();
-    newest_permitted(installation, &fetcher, &source, &between, entry, &permitted).await
+    let found = newest_permitted(installation, &fetcher, &source, &between, entry, &permitted).await?;
+    Ok(Found { skipped_migrations, ..found })
 }
 
 /// The newest of the releases `between` (oldest first) that is not in quarantine like the one after them, `entry`.
@@ -194,15 +199,28 @@ async fn read_version(fetcher: &Fetcher, source: &Source, version: &Version) -> 
     Ok(Some(Found::new(manifest, at, source.manifest())))
 }
 
-/// The oldest of the releases `between` the installed and the newest one that may not be skipped.
-async fn floor_between(fetcher: &Fetcher, source: &Source, between: &[Version]) -> Result<Option<Found>> {
+/// What there is between the installed version and the one it may go to.
+#[derive(Default)]
+struct Between {
+    /// The oldest release that may not be skipped.
+    floor: Option<Found>,
+    /// Those that migrate data.
+    skipped_migrations: Vec<Version>,
+}
+
+/// Looks at the releases `between`, oldest first.
+async fn look_between(fetcher: &Fetcher, source: &Source, between: &[Version]) -> Result<Between> {
+    let mut seen = Between::default();
     for version in between {
-        match read_version(fetcher, source, version).await? {
-            Some(found) if found.manifest.requires.floor => return Ok(Some(found)),
-            _ => {}
+        let Some(found) = read_version(fetcher, source, version).await? else { continue };
+        if found.manifest.migrates_data {
+            seen.skipped_migrations.push(version.clone());
+        }
+        if found.manifest.requires.floor && seen.floor.is_none() {
+            seen.floor = Some(found);
         }
     }
-    Ok(None)
+    Ok(seen)
 }
 
 /// A manifest for a package the user names: offline, from one file.

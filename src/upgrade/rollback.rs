@@ -195,7 +195,8 @@ fn backup_to_restore(
     fits.map(Some).ok_or_else(missing)
 }
 
-/// Whether any release after `to`, up to `from`, says that it migrates data; also one whose folder is gone.
+/// Whether any release after `to`, up to `from`, says that it migrates data; also one whose folder is gone, and one that
+/// was skipped on the way.
 fn migrated(installation: &Installation, from: &Version, to: &Version) -> Result<bool> {
     let rows: Vec<String> = installation
         .store
@@ -203,6 +204,17 @@ fn migrated(installation: &Installation, from: &Version, to: &Version) -> Result
     for row in rows {
         let info = ReleaseInfo::from_json(row.as_bytes(), "state.db")?;
         if info.version > *to && info.version <= *from && info.migrates_data {
+            return Ok(true);
+        }
+    }
+    let plans: Vec<(String, String)> = installation.store.with(|db| {
+        db.prepare("SELECT id, plan FROM upgrades WHERE kind = 'upgrade'")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    })?;
+    for (id, plan) in plans {
+        let skipped = Plan::from_json(&plan, &id)?.skipped_migrations;
+        if skipped.iter().any(|version| version > to && version <= from) {
             return Ok(true);
         }
     }

@@ -43,6 +43,9 @@ pub(super) fn manifest(bytes: &[u8], origin: &str) -> Result<Manifest> {
     if let Some(node) = root.get("requires")? {
         manifest.requires = requires(&node)?;
     }
+    if let Some(node) = root.get("migrates_data")? {
+        manifest.migrates_data = node.boolean()?;
+    }
     if let Some(node) = root.get("releases")? {
         manifest.releases = node.elements()?.iter().map(version).collect::<Result<_>>()?;
     }

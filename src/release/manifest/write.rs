@@ -31,6 +31,9 @@ pub(super) fn manifest(manifest: &Manifest) -> Vec<u8> {
     if manifest.requires != Requires::default() {
         root.insert("requires".into(), json!(manifest.requires));
     }
+    if manifest.migrates_data {
+        root.insert("migrates_data".into(), json!(true));
+    }
     if !manifest.releases.is_empty() {
         root.insert("releases".into(), json!(manifest.releases));
     }
