@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::{AGE, each_chunk, place};
+use super::name::{AGE, archive_of};
+use super::{each_chunk, place};
 use crate::backup::record::Record;
 use crate::backup::{BackupManager, recover, remove_file};
 use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
-use crate::settings::{ArchiveFormat, CopySettings};
+use crate::settings::CopySettings;
 
 /// What is to be taken in.
 pub struct ImportRequest<'a> {
@@ -71,11 +72,10 @@ impl BackupManager {
     pub fn import(&self, request: &ImportRequest<'_>, cancel: &AtomicBool) -> Result<Record> {
         let name =
             request.from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let plain = name.strip_suffix(AGE).unwrap_or(&name).to_owned();
-        if !ArchiveFormat::ALL.iter().any(|format| plain.ends_with(format.ending())) {
+        let Some(plain) = archive_of(&name).map(str::to_owned) else {
             let cause = "it is no archive of a backup: the name ends neither with .tar.gz nor with .tar.zst";
             return Err(request.wrong(cause));
-        }
+        };
         let _writer = self.lock_writer("backup import")?;
         let path = self.folder.join(&plain);
         if path.try_exists().at(&path)? {

@@ -16,7 +16,7 @@ pub(super) trait Place {
     /// Bytes of the file `name`; none where it is not there.
     fn size_of(&self, name: &str) -> io::Result<Option<u64>>;
 
-    /// Begins a file `name` of about `size` bytes. What was begun by that name before is forgotten.
+    /// Begins a file `name`, which is not there, of about `size` bytes. What was begun by that name before is forgotten.
     fn begin(&self, name: &str, size: u64) -> io::Result<Box<dyn Draft + '_>>;
 
     /// The content of the file `name`.
@@ -31,7 +31,7 @@ pub(super) trait Draft: Write {
     /// What a reader there would get, after [`settle`](Self::settle).
     fn read_back(&self) -> io::Result<Box<dyn Read + '_>>;
 
-    /// It has its name from now on.
+    /// It has its name from now on; where that is taken by now, nothing of it is left.
     fn keep(self: Box<Self>) -> io::Result<()>;
 
     /// Nothing of it is left.
