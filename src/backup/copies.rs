@@ -77,7 +77,7 @@ impl BackupManager {
         progress: &Progress,
         cancel: &AtomicBool,
     ) -> Result<Vec<Copied>> {
-        let place = place::open(to, root)?;
+        let place = place::open(to, root, &self.folder)?;
         let recipients = to.read_recipients();
         let recipients = recipients.map_err(|cause| Fault::new(Code::ConfigInvalid, "backup.copy", cause))?;
         // Not the writers' lock: backups can be made meanwhile.

@@ -33,6 +33,7 @@ impl BackupManager {
             Err(fault) if fault.code() == Code::Locked => return Ok(Vec::new()),
             Err(fault) => return Err(fault),
         };
+        self.forget_imports()?;
         let mut problems = Vec::new();
         let mut known = HashSet::new();
         for record in self.list()? {

@@ -1,7 +1,7 @@
 //! What copies need of the place they go to.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bucket::Bucket;
 use super::folder::Folder;
@@ -38,14 +38,24 @@ pub(super) trait Draft: Write {
     fn discard(self: Box<Self>) -> io::Result<()>;
 }
 
-/// The place of `settings`, whose credentials are found from the install root `root`.
-pub(super) fn open(settings: &CopySettings, root: &Path) -> Result<Box<dyn Place>> {
+/// The place of `settings`, whose credentials are found from the install root `root`; not in `backups`, the folder that
+/// the backups themselves are in.
+pub(super) fn open(settings: &CopySettings, root: &Path, backups: &Path) -> Result<Box<dyn Place>> {
     let wrong = |cause: String| Fault::new(Code::ConfigInvalid, "backup.copy", cause);
     match settings.target().map_err(wrong)? {
         None => Err(wrong("backup.copy.to names no place".into())),
+        Some(CopyTarget::Folder(folder)) if real(&folder).starts_with(real(backups)) => Err(wrong(format!(
+            "backup.copy.to lies in {}, where the backups themselves are",
+            backups.display()
+        ))),
         Some(CopyTarget::Folder(folder)) => Ok(Box::new(Folder::new(folder))),
         Some(CopyTarget::Bucket { bucket, prefix }) => {
             Ok(Box::new(Bucket::open(settings, root, &bucket, &prefix)?))
         }
     }
+}
+
+/// Where `path` leads; one that is not there leads nowhere else.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use compose_upgrade::backup::{Copied, Record};
+use age::secrecy::ExposeSecret;
+use compose_upgrade::backup::{Copied, ImportRequest, Record};
 use compose_upgrade::progress::Progress;
 use compose_upgrade::settings::CopySettings;
 use compose_upgrade::state::StateLock;
@@ -157,4 +158,68 @@ fn one_copies_at_a_time_while_backups_are_made() {
     assert_eq!(bench.manager.reconcile().unwrap(), []);
     drop(lock);
     assert_eq!(copy(&bench, &to_folder(&bench)).unwrap().len(), 2);
+}
+
+#[test]
+fn a_copy_that_was_taken_in_is_not_made_again() {
+    let (bench, record) = bench();
+    let server = S3Server::with_bucket(BUCKET);
+    let mine = age::x25519::Identity::generate();
+    let keys = bench.path("keys.txt");
+    fs::write(&keys, mine.to_string().expose_secret()).unwrap();
+    let recipients = vec![mine.to_public().to_string()];
+    for to in [to_folder(&bench), to_bucket(&bench, &server)] {
+        let settings = CopySettings { recipients: recipients.clone(), ..to };
+        let made = copy(&bench, &settings).unwrap();
+        bench.manager.delete(&record.id).unwrap();
+        forget_copies(&bench);
+        // Of an import that was killed.
+        fs::write(bench.path("backups/other.tar.gz.import.part"), "half").unwrap();
+        import(&bench, &settings, &made[0], &keys).unwrap();
+        assert_eq!(bench.files(), [&record.file[..]]);
+        assert_eq!(copy(&bench, &settings).unwrap(), []);
+    }
+}
+
+#[test]
+fn a_key_that_opens_nothing_and_leftovers_are_told_apart_from_damage() {
+    let (bench, record) = bench();
+    let to = sealed(to_folder(&bench));
+    let made = copy(&bench, &to).unwrap();
+    bench.manager.delete(&record.id).unwrap();
+    let keys = bench.path("keys.txt");
+    fs::write(&keys, age::x25519::Identity::generate().to_string().expose_secret()).unwrap();
+    let fault = import(&bench, &to, &made[0], &keys).unwrap_err();
+    assert_eq!(fault.code(), Code::Usage, "{fault}");
+    assert!(fault.detail().contains("none of the identities in") && fault.detail().contains("keys.txt"));
+    fs::write(bench.path("backups/other.tar.gz.import.part"), "half").unwrap();
+    assert_eq!(bench.manager.reconcile().unwrap(), []);
+    assert_eq!(bench.files(), [""; 0]);
+}
+
+#[test]
+fn copies_do_not_go_among_the_backups() {
+    let (bench, _) = bench();
+    let link = bench.path("link");
+    std::os::unix::fs::symlink(bench.path("backups"), &link).unwrap();
+    for folder in [bench.path("backups"), bench.path("backups/copies"), link] {
+        let to = CopySettings { to: folder.display().to_string(), ..CopySettings::default() };
+        let fault = copy(&bench, &to).unwrap_err();
+        assert_eq!(fault.code(), Code::ConfigInvalid, "{fault}");
+        assert!(fault.detail().contains("backup.copy.to"), "{fault}");
+    }
+    assert_eq!(bench.files().len(), 1);
+}
+
+fn import(bench: &Bench, settings: &CopySettings, copy: &Copied, keys: &Path) -> Result<Record> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _here = runtime.enter();
+    let request = ImportRequest {
+        from: Path::new(&copy.path),
+        settings,
+        root: bench.folder.path(),
+        identities: Some(keys),
+        project: "guestbook",
+    };
+    bench.manager.import(&request, &AtomicBool::new(false))
 }
