@@ -43,6 +43,7 @@ pub enum Say {
     ArchiveWriting,
     BackupTaken { id: String },
     CopyStarted { id: String },
+    CopyCompared { id: String },
     DumpStarted { service: String },
     BackupNameUnknown { name: String },
     BackupFinished { id: String },
@@ -132,6 +133,7 @@ impl Say {
             DataCopying => "copying the data".into(),
             ArchiveWriting => "writing the archive".into(),
             CopyStarted { id } => format!("copying backup {id}"),
+            CopyCompared { id } => format!("comparing backup {id} with the copy that is there already"),
             DumpStarted { service } => format!("{service} writes out its data"),
             BackupNameUnknown { name } => format!(
                 "[backup] names {name}, which is neither a named volume nor a persist path of this release; nothing comes of it"
@@ -297,6 +299,7 @@ impl Say {
             DataCopying => "正在复制数据".into(),
             ArchiveWriting => "正在写入备份归档".into(),
             CopyStarted { id } => format!("正在复制备份 {id}"),
+            CopyCompared { id } => format!("正在比对备份 {id} 与已有的副本"),
             DumpStarted { service } => format!("{service} 正在导出数据"),
             BackupNameUnknown { name } => {
                 format!("[backup] 中的 {name} 既不是本版本的命名卷，也不是持久路径；该设置不起作用")

@@ -6,8 +6,10 @@
 mod bucket;
 mod folder;
 mod import;
+mod name;
 mod place;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -27,9 +29,10 @@ use crate::progress::{Meter, Progress, Step, Unit};
 use crate::release::Digest;
 use crate::release::digest::{Hasher, Hashing};
 use crate::settings::CopySettings;
+use crate::state::StateLock;
 
-/// What the name of an encrypted copy ends with.
-const AGE: &str = ".age";
+/// The file in `backups/` that keeps two who copy apart.
+pub(super) const COPY_LOCK: &str = ".copy.lock";
 
 /// A copy that was written and read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +47,29 @@ pub struct Copied {
     pub hash: Digest,
 }
 
+/// How all copies of one run are made.
+struct Job<'a> {
+    to: &'a CopySettings,
+    place: &'a dyn Place,
+    recipients: &'a [age::x25519::Recipient],
+    progress: &'a Progress,
+    cancel: &'a AtomicBool,
+}
+
+/// What became of one backup.
+enum Done {
+    /// There was nothing to do.
+    Nothing,
+    /// What is there was not known of, and is a copy of it.
+    Found,
+    Copied(Copied),
+}
+
 impl BackupManager {
     /// Copies every whole backup that has no copy in `to.to`, or had one that is not there any more, oldest first, and
-    /// reads each copy back. On an error nothing is left of that copy, those before it stay. Paths of `to` start at
-    /// `root`. To be called on a blocking thread of a tokio runtime.
+    /// reads each copy back. Nothing that is there is replaced. What cannot be copied keeps no other from it: the first
+    /// error is given when all were tried, and nothing is left of a copy that failed. Paths of `to` start at `root`. To
+    /// be called on a blocking thread of a tokio runtime.
     pub fn copy(
         &self,
         to: &CopySettings,
@@ -55,64 +77,79 @@ impl BackupManager {
         progress: &Progress,
         cancel: &AtomicBool,
     ) -> Result<Vec<Copied>> {
-        let place = place::open(to, root)?;
-        let uncopied = self.uncopied(to, place.as_ref())?;
-        let mut copied = Vec::new();
-        for record in &uncopied {
-            copied.push(self.copy_one(record, to, place.as_ref(), progress, cancel)?);
-        }
-        Ok(copied)
-    }
-
-    fn uncopied(&self, to: &CopySettings, place: &dyn Place) -> Result<Vec<Record>> {
-        let noted: Vec<(String, String, i64)> = self.store.with(|db| {
-            db.prepare("SELECT backup, name, size FROM backup_copies WHERE place = ?1")?
-                .query_map([&to.to], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect()
-        })?;
-        let mut uncopied = Vec::new();
-        for record in self.list()?.into_iter().filter(|record| record.status == Status::Complete) {
-            if let Some((_, name, size)) = noted.iter().find(|(id, ..)| *id == record.id) {
-                let found = place
-                    .size_of(name)
-                    .map_err(|error| Fault::from_error(Code::BackupCopyFailed, place.shown(name), error))?;
-                if found.and_then(|found| i64::try_from(found).ok()) == Some(*size) {
-                    continue;
-                }
-            }
-            uncopied.push(record);
-        }
-        Ok(uncopied)
-    }
-
-    fn copy_one(
-        &self,
-        record: &Record,
-        to: &CopySettings,
-        place: &dyn Place,
-        progress: &Progress,
-        cancel: &AtomicBool,
-    ) -> Result<Copied> {
-        let record = self.complete(&record.id)?;
-        let id = &record.id;
+        let place = place::open(to, root, &self.folder)?;
         let recipients = to.read_recipients();
         let recipients = recipients.map_err(|cause| Fault::new(Code::ConfigInvalid, "backup.copy", cause))?;
-        let name = if recipients.is_empty() { record.file.clone() } else { format!("{}{AGE}", record.file) };
-        let shown = place.shown(&name);
+        // Not the writers' lock: backups can be made meanwhile.
+        self.make_folder()?;
+        let _copier = StateLock::acquire(&self.folder.join(COPY_LOCK), "backup copy")?;
+        let job = Job { to, place: place.as_ref(), recipients: &recipients, progress, cancel };
+        let noted = self.noted(&to.to)?;
+        let (mut copied, mut found, mut faults) = (Vec::new(), 0, Vec::new());
+        for record in self.list()?.into_iter().filter(|record| record.status == Status::Complete) {
+            match self.copy_one(&record, noted.get(&record.id), &job) {
+                Ok(Done::Nothing) => {}
+                Ok(Done::Found) => found += 1,
+                Ok(Done::Copied(one)) => copied.push(one),
+                Err(fault) if fault.code() == Code::Interrupted => return Err(fault),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        let (failed, all) = (faults.len(), faults.len() + found + copied.len());
+        let Some(first) = faults.into_iter().next() else { return Ok(copied) };
+        let detail = format!("{} ({failed} of {all} backups could not be copied)", first.detail());
+        Err(Fault::new(first.code(), first.object(), detail))
+    }
+
+    /// The names and sizes of the copies in `place` that are known of, by backup.
+    fn noted(&self, place: &str) -> Result<HashMap<String, (String, i64)>> {
+        self.store.with(|db| {
+            db.prepare("SELECT backup, name, size FROM backup_copies WHERE place = ?1")?
+                .query_map([place], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?
+                .collect()
+        })
+    }
+
+    fn copy_one(&self, record: &Record, noted: Option<&(String, i64)>, job: &Job<'_>) -> Result<Done> {
+        if let Some((name, size)) = noted
+            && job.size_of(name)?.and_then(|found| i64::try_from(found).ok()) == Some(*size)
+        {
+            return Ok(Done::Nothing);
+        }
+        let record = match self.complete(&record.id) {
+            // It was deleted since the list was made.
+            Err(fault) if fault.code() == Code::BackupUnknown => return Ok(Done::Nothing),
+            record => record?,
+        };
+        for name in name::names_for(&record.file, !job.recipients.is_empty()) {
+            match job.size_of(&name)? {
+                None => return self.send(&record, &name, job).map(Done::Copied),
+                // Nobody here can read an encrypted one: it may be good, and it stays.
+                Some(size) if job.recipients.is_empty() && size == record.size => {
+                    if let Some(copied) = job.compare(&record, &name)? {
+                        self.note(&copied, &job.to.to, &name)?;
+                        return Ok(Done::Found);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        let cause = "all names for it are taken by other files";
+        Err(Fault::new(Code::BackupCopyFailed, job.place.shown(&record.file), cause))
+    }
+
+    /// Makes the copy `name`, a name that is free.
+    fn send(&self, record: &Record, name: &str, job: &Job<'_>) -> Result<Copied> {
+        let (id, shown) = (&record.id, job.place.shown(name));
         let failed =
             |error: io::Error| Fault::from_error(Code::BackupCopyFailed, format!("{id} -> {shown}"), error);
         let mut work = Work {
-            meter: progress.meter(
-                Step::CreatingBackup,
-                Say::CopyStarted { id: id.clone() },
-                Unit::Bytes,
-                Some(record.size),
-            ),
-            cancel,
+            meter: job.meter(record, Say::CopyStarted { id: id.clone() }),
+            cancel: job.cancel,
             failed: &failed,
         };
-        let mut draft = place.begin(&name, record.size).map_err(failed)?;
-        let written = self.write_copy(&record, draft.as_mut(), &recipients, &mut work);
+        let mut draft = job.place.begin(name, record.size).map_err(failed)?;
+        let written = self.write_copy(record, draft.as_mut(), job.recipients, &mut work);
         let (hash, size) = match written {
             Ok(written) => written,
             Err(fault) => {
@@ -123,8 +160,8 @@ impl BackupManager {
             }
         };
         draft.keep().map_err(failed)?;
-        let copied = Copied { backup: record.id.clone(), path: shown.clone(), size, hash };
-        self.note(&copied, &to.to, &name)?;
+        let copied = Copied { backup: id.clone(), path: shown.clone(), size, hash };
+        self.note(&copied, &job.to.to, name)?;
         Ok(copied)
     }
 
@@ -157,12 +194,7 @@ impl BackupManager {
         let (draft, written, size) = out.finish();
         draft.settle().map_err(work.failed)?;
         let mut back = draft.read_back().map_err(work.failed)?;
-        let mut hasher = Hasher::new();
-        each_chunk(back.as_mut(), work.cancel, work.failed, &mut |chunk| {
-            hasher.update(chunk);
-            Ok(())
-        })?;
-        if hasher.finish() != (written, size) {
+        if digest(back.as_mut(), work.cancel, work.failed, &mut |_| {})? != (written, size) {
             return Err((work.failed)(io::Error::other("what was read back is not what was written")));
         }
         Ok((written, size))
@@ -181,6 +213,30 @@ impl BackupManager {
     }
 }
 
+impl Job<'_> {
+    fn size_of(&self, name: &str) -> Result<Option<u64>> {
+        self.place.size_of(name).map_err(|error| self.unseen(name, error))
+    }
+
+    /// Reads the file `name`, which is there; none where it is another than the archive.
+    fn compare(&self, record: &Record, name: &str) -> Result<Option<Copied>> {
+        let mut meter = self.meter(record, Say::CopyCompared { id: record.id.clone() });
+        let unseen = |error| self.unseen(name, error);
+        let mut there = self.place.read(name).map_err(unseen)?;
+        let (hash, size) = digest(there.as_mut(), self.cancel, &unseen, &mut |count| meter.add(count))?;
+        let path = self.place.shown(name);
+        Ok((record.hash == Some(hash)).then(|| Copied { backup: record.id.clone(), path, size, hash }))
+    }
+
+    fn unseen(&self, name: &str, error: io::Error) -> Fault {
+        Fault::from_error(Code::BackupCopyFailed, self.place.shown(name), error)
+    }
+
+    fn meter(&self, record: &Record, say: Say) -> Meter {
+        self.progress.meter(Step::CreatingBackup, say, Unit::Bytes, Some(record.size))
+    }
+}
+
 struct Work<'a> {
     meter: Meter,
     cancel: &'a AtomicBool,
@@ -196,6 +252,22 @@ impl Work<'_> {
             out.write_all(chunk).map_err(&**failed)
         })
     }
+}
+
+/// The hash and length of what `input` gives; `passed` is told how much at a time.
+fn digest(
+    input: &mut dyn Read,
+    cancel: &AtomicBool,
+    unreadable: &dyn Fn(io::Error) -> Fault,
+    passed: &mut dyn FnMut(u64),
+) -> Result<(Digest, u64)> {
+    let mut hasher = Hasher::new();
+    each_chunk(input, cancel, unreadable, &mut |chunk| {
+        hasher.update(chunk);
+        passed(chunk.len() as u64);
+        Ok(())
+    })?;
+    Ok(hasher.finish())
 }
 
 fn each_chunk(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
+use super::copies::COPY_LOCK;
 use super::record::{Record, Status};
 use super::{BackupManager, remove_file};
 use crate::durable;
@@ -32,6 +33,7 @@ impl BackupManager {
             Err(fault) if fault.code() == Code::Locked => return Ok(Vec::new()),
             Err(fault) => return Err(fault),
         };
+        self.forget_imports()?;
         let mut problems = Vec::new();
         let mut known = HashSet::new();
         for record in self.list()? {
@@ -55,7 +57,7 @@ impl BackupManager {
         }
         for item in std::fs::read_dir(&self.folder).at(&self.folder)? {
             let path = item.at(&self.folder)?.path();
-            let lock = path.file_name().is_some_and(|name| name == ".lock");
+            let lock = path.file_name().is_some_and(|name| name == ".lock" || name == COPY_LOCK);
             if !lock && !known.contains(&path) {
                 problems.push(Problem::UnknownFile(path));
             }

@@ -103,6 +103,10 @@ impl CopySettings {
         let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) else {
             return Err("backup.copy.endpoint is no http:// or https:// address".into());
         };
+        if !url.username().is_empty() || url.password().is_some() {
+            // It is shown wherever the storage cannot be reached.
+            return Err("backup.copy.endpoint holds credentials; they belong in credentials_file".into());
+        }
         if url.scheme() == "http" && recipients.is_empty() && !is_loopback(&url) {
             return Err(
                 "backup.copy: over http:// anyone on the way could read the copies; name recipients to \
@@ -182,6 +186,10 @@ mod tests {
         assert_eq!(at("https://storage.example").check(), Ok(()));
         assert_eq!(at("http://127.0.0.1:9000").check(), Ok(()));
         assert!(at("storage.example").check().is_err());
+        for endpoint in ["https://me:s3cret@storage.example", "https://s3cret@storage.example"] {
+            let cause = at(endpoint).check().unwrap_err();
+            assert!(cause.contains("credentials_file") && !cause.contains("s3cret"), "{cause}");
+        }
         let folder = CopySettings { region: Some("eu-central-1".into()), ..to("/mnt/x") };
         assert!(folder.check().unwrap_err().contains("s3://"));
     }

@@ -1,5 +1,6 @@
 //! Backups: what goes in comes out, damage is noticed before anything is touched, nothing is left behind.
 
+mod copies;
 mod damage;
 mod engine;
 mod formats;
@@ -75,7 +76,7 @@ impl Bench {
         let mut names: Vec<String> = std::fs::read_dir(self.path("backups"))
             .unwrap()
             .map(|item| item.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name != ".lock")
+            .filter(|name| name != ".lock" && name != ".copy.lock")
             .collect();
         names.sort();
         names

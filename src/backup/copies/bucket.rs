@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path as Key;
-use object_store::{ClientOptions, Error, ObjectStoreExt, WriteMultipart};
+use object_store::{ClientOptions, Error, MultipartUpload, ObjectStoreExt};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::place::{Draft, Place};
 use crate::fault::{Code, Fault, Result};
@@ -101,13 +102,17 @@ impl Place for Bucket {
 
     fn begin(&self, name: &str, size: u64) -> io::Result<Box<dyn Draft + '_>> {
         let key = self.key(name);
-        let upload = self.runtime.block_on(self.store.put_multipart(&key)).map_err(told)?;
         let part = PART.max(size.div_ceil(MOST_PARTS));
         let part = usize::try_from(part).map_err(io::Error::other)?;
+        let upload = self.runtime.block_on(self.store.put_multipart(&key)).map_err(told)?;
         Ok(Box::new(Upload {
             bucket: self,
             key,
-            parts: Some(WriteMultipart::new_with_chunk_size(upload, part)),
+            upload,
+            part,
+            filled: vec![],
+            sent: JoinSet::new(),
+            whole: false,
         }))
     }
 
@@ -119,16 +124,44 @@ impl Place for Bucket {
 struct Upload<'a> {
     bucket: &'a Bucket,
     key: Key,
-    /// None once it is whole.
-    parts: Option<WriteMultipart>,
+    upload: Box<dyn MultipartUpload>,
+    /// Bytes of a part.
+    part: usize,
+    /// Of the next part.
+    filled: Vec<u8>,
+    /// Parts that are under way: at most [`AHEAD`].
+    sent: JoinSet<object_store::Result<()>>,
+    /// The object is there. Before that, what is at its key is not of this upload.
+    whole: bool,
+}
+
+impl Upload<'_> {
+    fn send(&mut self) -> io::Result<()> {
+        self.wait_for_less_than(AHEAD)?;
+        let part = self.upload.put_part(std::mem::take(&mut self.filled).into());
+        self.sent.spawn_on(part, &self.bucket.runtime);
+        Ok(())
+    }
+
+    fn wait_for_less_than(&mut self, most: usize) -> io::Result<()> {
+        while self.sent.len() >= most {
+            match self.bucket.runtime.block_on(self.sent.join_next()) {
+                Some(sent) => sent.map_err(io::Error::other)?.map_err(told)?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Write for Upload<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let parts = self.parts.as_mut().ok_or_else(|| io::Error::other("written to after its end"))?;
-        self.bucket.runtime.block_on(parts.wait_for_capacity(AHEAD)).map_err(told)?;
-        parts.write(bytes);
-        Ok(bytes.len())
+        if self.filled.len() >= self.part {
+            self.send()?;
+        }
+        let count = bytes.len().min(self.part - self.filled.len());
+        self.filled.extend_from_slice(&bytes[..count]);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -138,10 +171,13 @@ impl Write for Upload<'_> {
 
 impl Draft for Upload<'_> {
     fn settle(&mut self) -> io::Result<()> {
-        match self.parts.take() {
-            Some(parts) => self.bucket.runtime.block_on(parts.finish()).map(drop).map_err(told),
-            None => Ok(()),
+        if !self.filled.is_empty() {
+            self.send()?;
         }
+        self.wait_for_less_than(1)?;
+        self.bucket.runtime.block_on(self.upload.complete()).map_err(told)?;
+        self.whole = true;
+        Ok(())
     }
 
     fn read_back(&self) -> io::Result<Box<dyn Read + '_>> {
@@ -152,14 +188,17 @@ impl Draft for Upload<'_> {
         Ok(())
     }
 
-    fn discard(self: Box<Self>) -> io::Result<()> {
+    fn discard(mut self: Box<Self>) -> io::Result<()> {
         let runtime = &self.bucket.runtime;
-        match self.parts {
-            Some(parts) => runtime.block_on(parts.abort()).map_err(told),
-            None => match runtime.block_on(self.bucket.store.delete(&self.key)) {
-                Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(told(error)),
-            },
+        runtime.block_on(self.sent.shutdown());
+        let gone = if self.whole {
+            runtime.block_on(self.bucket.store.delete(&self.key))
+        } else {
+            runtime.block_on(self.upload.abort())
+        };
+        match gone {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(told(error)),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Copies in a folder: another disk, or a share.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::place::{Draft, Place};
 
@@ -22,8 +22,10 @@ impl Place for Folder {
     }
 
     fn size_of(&self, name: &str) -> io::Result<Option<u64>> {
-        match self.0.join(name).metadata() {
-            Ok(file) => Ok(file.is_file().then_some(file.len())),
+        let path = self.0.join(name);
+        // What is no file takes the name, too, and so does a link that leads nowhere.
+        match path.metadata().or_else(|_| path.symlink_metadata()) {
+            Ok(file) => Ok(Some(file.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -35,7 +37,7 @@ impl Place for Folder {
         }
         let (path, part) = (self.0.join(name), self.0.join(format!("{name}.part")));
         forget(&part)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&part)?;
         Ok(Box::new(Part { folder: &self.0, path, part, file }))
     }
 
@@ -69,11 +71,17 @@ impl Draft for Part<'_> {
     fn read_back(&self) -> io::Result<Box<dyn Read + '_>> {
         // From the disk, not from memory; where that cannot be asked for, from where the system has it.
         let _asked = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
-        Ok(Box::new(File::open(&self.part)?))
+        // Not by its name: that could be another file by now.
+        let mut file = &self.file;
+        file.rewind()?;
+        Ok(Box::new(file))
     }
 
     fn keep(self: Box<Self>) -> io::Result<()> {
-        std::fs::rename(&self.part, &self.path)?;
+        if let Err(error) = rename_to_free(&self.part, &self.path) {
+            forget(&self.part)?;
+            return Err(error);
+        }
         File::open(self.folder)?.sync_all()
     }
 
@@ -82,9 +90,47 @@ impl Draft for Part<'_> {
     }
 }
 
+/// Renames, but replaces nothing.
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Shares that cannot do both at once.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match to.symlink_metadata() {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+            Err(error) => Err(error),
+        },
+        renamed => Ok(renamed?),
+    }
+}
+
 fn forget(path: &PathBuf) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_back_and_what_came_between_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Folder::new(folder.path().to_owned());
+        let mut draft = place.begin("a", 3).unwrap();
+        draft.write_all(b"one").unwrap();
+        draft.settle().unwrap();
+        let part = folder.path().join("a.part");
+        std::fs::rename(&part, folder.path().join("moved")).unwrap();
+        std::fs::write(&part, "two").unwrap();
+        assert_eq!(io::read_to_string(draft.read_back().unwrap()).unwrap(), "one");
+
+        std::fs::write(folder.path().join("a"), "three").unwrap();
+        assert_eq!(draft.keep().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(io::read_to_string(place.read("a").unwrap()).unwrap(), "three");
+        assert!(!part.exists());
     }
 }

@@ -6,12 +6,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::{AGE, each_chunk, place};
+use super::name::{AGE, archive_of};
+use super::{Copied, each_chunk, place};
 use crate::backup::record::Record;
 use crate::backup::{BackupManager, recover, remove_file};
 use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
-use crate::settings::{ArchiveFormat, CopySettings};
+use crate::release::Digest;
+use crate::release::digest::Hashing;
+use crate::settings::{CopySettings, CopyTarget};
+
+/// What the name of an archive that is being taken in ends with.
+const PART: &str = ".import.part";
 
 /// What is to be taken in.
 pub struct ImportRequest<'a> {
@@ -34,6 +40,30 @@ impl ImportRequest<'_> {
 
     fn unreadable(&self, error: impl std::error::Error + Send + Sync + 'static) -> Fault {
         Fault::from_error(Code::BackupCorrupt, self.from.display(), error)
+    }
+
+    /// The bucket and prefix that `name` is in; none where it is a file.
+    fn in_bucket(&self, name: &str) -> Option<String> {
+        let address = self.from.to_str().filter(|text| text.starts_with("s3://"))?;
+        Some(address.strip_suffix(name)?.to_owned())
+    }
+
+    /// Whether it comes from where the settings have backups copied to.
+    fn is_copy(&self) -> bool {
+        let Ok(Some(place)) = self.settings.target() else { return false };
+        let name = self.from.file_name().unwrap_or_default().to_string_lossy();
+        match (place, self.in_bucket(&name)) {
+            (CopyTarget::Folder(folder), None) => {
+                let real = |path: &Path| path.canonicalize().ok();
+                let parent = real(self.from).and_then(|file| file.parent().map(Path::to_owned));
+                parent.is_some() && parent == real(&folder)
+            }
+            (place, Some(to)) => {
+                let of = CopySettings { to, ..self.settings.clone() };
+                of.target() == Ok(Some(place))
+            }
+            _ => false,
+        }
     }
 
     /// Writes the archive that `input` is, or holds encrypted, to `out`.
@@ -60,7 +90,12 @@ impl ImportRequest<'_> {
         let decryptor =
             age::Decryptor::new(io::BufReader::new(input)).map_err(|error| self.unreadable(error))?;
         let opened = decryptor.decrypt(identities.iter().map(|key| key.as_ref() as &dyn age::Identity));
-        let mut opened = opened.map_err(|error| self.unreadable(error))?;
+        let mut opened = opened.map_err(|error| match error {
+            age::DecryptError::NoMatchingKeys => {
+                self.wrong(format!("none of the identities in {} opens it", keys.display()))
+            }
+            error => self.unreadable(error),
+        })?;
         each_chunk(&mut opened, cancel, &|error| self.unreadable(error), &mut write)
     }
 }
@@ -71,24 +106,33 @@ impl BackupManager {
     pub fn import(&self, request: &ImportRequest<'_>, cancel: &AtomicBool) -> Result<Record> {
         let name =
             request.from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let plain = name.strip_suffix(AGE).unwrap_or(&name).to_owned();
-        if !ArchiveFormat::ALL.iter().any(|format| plain.ends_with(format.ending())) {
+        let Some(plain) = archive_of(&name).map(str::to_owned) else {
             let cause = "it is no archive of a backup: the name ends neither with .tar.gz nor with .tar.zst";
             return Err(request.wrong(cause));
-        }
+        };
         let _writer = self.lock_writer("backup import")?;
+        self.forget_imports()?;
         let path = self.folder.join(&plain);
         if path.try_exists().at(&path)? {
             return Err(request.wrong("it is there already; see 'client backup list'"));
         }
-        let part = self.folder.join(format!("{plain}.part"));
-        let taken = self.take_in(request, &name, &part, cancel).and_then(|()| {
+        let part = self.folder.join(format!("{plain}{PART}"));
+        let taken = self.take_in(request, &name, &part, cancel).and_then(|(hash, size)| {
             let record = Record { file: plain, ..recover::examine(&part, cancel)? };
             if record.project != request.project {
                 return Err(request.wrong(format!("it is a backup of the project {}", record.project)));
             }
             if self.list()?.iter().any(|other| other.id == record.id) {
                 return Err(request.wrong(format!("backup {} is there already", record.id)));
+            }
+            if request.is_copy() {
+                // It need not be copied there again. Before it has a row: then nothing can fail any more.
+                let path = request.from.display().to_string();
+                self.note(
+                    &Copied { backup: record.id.clone(), path, size, hash },
+                    &request.settings.to,
+                    &name,
+                )?;
             }
             std::fs::rename(&part, &path).at(&path)?;
             durable::sync_parent(&path)?;
@@ -101,28 +145,40 @@ impl BackupManager {
         taken
     }
 
+    /// Removes what imports left that were killed. The writers' lock is held: none is under way.
+    pub(in crate::backup) fn forget_imports(&self) -> Result<()> {
+        for item in std::fs::read_dir(&self.folder).at(&self.folder)? {
+            let path = item.at(&self.folder)?.path();
+            if path.to_string_lossy().ends_with(PART) {
+                remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hash and length of what was read.
     fn take_in(
         &self,
         request: &ImportRequest<'_>,
         name: &str,
         part: &Path,
         cancel: &AtomicBool,
-    ) -> Result<()> {
-        remove_file(part)?;
-        let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(part).at(part);
-        let sealed = name.ends_with(AGE);
-        let bucket = request.from.to_str().filter(|text| text.starts_with("s3://"));
-        let Some(folder) = bucket.and_then(|address| address.strip_suffix(name)) else {
-            let mut input = File::open(request.from).at(request.from)?;
-            let out = create()?;
-            request.pour(&mut input, sealed, &out, part, cancel)?;
-            return out.sync_all().at(part);
+    ) -> Result<(Digest, u64)> {
+        let take = |input: &mut dyn Read| {
+            let mut input = Hashing::new(input);
+            let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part).at(part)?;
+            request.pour(&mut input, name.ends_with(AGE), &out, part, cancel)?;
+            out.sync_all().at(part)?;
+            // The hash is of all that is there, also of what nobody had to read.
+            io::copy(&mut input, &mut io::sink()).map_err(|error| Fault::io(request.from, error))?;
+            let (_, hash, size) = input.finish();
+            Ok((hash, size))
         };
-        let settings = CopySettings { to: folder.to_owned(), ..request.settings.clone() };
-        let place = place::open(&settings, request.root)?;
-        let mut input = place.read(name).map_err(|error| Fault::io(request.from, error))?;
-        let out = create()?;
-        request.pour(input.as_mut(), sealed, &out, part, cancel)?;
-        out.sync_all().at(part)
+        let Some(folder) = request.in_bucket(name) else {
+            return take(&mut File::open(request.from).at(request.from)?);
+        };
+        let settings = CopySettings { to: folder, ..request.settings.clone() };
+        let place = place::open(&settings, request.root, &self.folder)?;
+        take(place.read(name).map_err(|error| Fault::io(request.from, error))?.as_mut())
     }
 }

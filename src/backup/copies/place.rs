@@ -1,7 +1,7 @@
 //! What copies need of the place they go to.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bucket::Bucket;
 use super::folder::Folder;
@@ -16,7 +16,7 @@ pub(super) trait Place {
     /// Bytes of the file `name`; none where it is not there.
     fn size_of(&self, name: &str) -> io::Result<Option<u64>>;
 
-    /// Begins a file `name` of about `size` bytes. What was begun by that name before is forgotten.
+    /// Begins a file `name`, which is not there, of about `size` bytes. What was begun by that name before is forgotten.
     fn begin(&self, name: &str, size: u64) -> io::Result<Box<dyn Draft + '_>>;
 
     /// The content of the file `name`.
@@ -31,21 +31,31 @@ pub(super) trait Draft: Write {
     /// What a reader there would get, after [`settle`](Self::settle).
     fn read_back(&self) -> io::Result<Box<dyn Read + '_>>;
 
-    /// It has its name from now on.
+    /// It has its name from now on; where that is taken by now, nothing of it is left.
     fn keep(self: Box<Self>) -> io::Result<()>;
 
     /// Nothing of it is left.
     fn discard(self: Box<Self>) -> io::Result<()>;
 }
 
-/// The place of `settings`, whose credentials are found from the install root `root`.
-pub(super) fn open(settings: &CopySettings, root: &Path) -> Result<Box<dyn Place>> {
+/// The place of `settings`, whose credentials are found from the install root `root`; not in `backups`, the folder that
+/// the backups themselves are in.
+pub(super) fn open(settings: &CopySettings, root: &Path, backups: &Path) -> Result<Box<dyn Place>> {
     let wrong = |cause: String| Fault::new(Code::ConfigInvalid, "backup.copy", cause);
     match settings.target().map_err(wrong)? {
         None => Err(wrong("backup.copy.to names no place".into())),
+        Some(CopyTarget::Folder(folder)) if real(&folder).starts_with(real(backups)) => Err(wrong(format!(
+            "backup.copy.to lies in {}, where the backups themselves are",
+            backups.display()
+        ))),
         Some(CopyTarget::Folder(folder)) => Ok(Box::new(Folder::new(folder))),
         Some(CopyTarget::Bucket { bucket, prefix }) => {
             Ok(Box::new(Bucket::open(settings, root, &bucket, &prefix)?))
         }
     }
+}
+
+/// Where `path` leads; one that is not there leads nowhere else.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -21,6 +21,12 @@ pub const SECRET: &str = "not-told-to-anyone";
 pub enum Mishap {
     /// A part of an upload is answered by 503.
     PartUnavailable,
+    /// A part of an upload is answered by 400: it is not tried again.
+    PartRefused,
+    /// So is the end of an upload.
+    EndRefused,
+    /// The question whether an object is there is answered by 403.
+    Unseen,
     /// A byte of an object turns before it is read.
     Rot,
 }
@@ -58,6 +64,11 @@ impl S3Server {
     /// Whether every mishap came about.
     pub fn suffered_all(&self) -> bool {
         self.mishaps.lock().unwrap().is_empty()
+    }
+
+    /// The file that is the object `key`.
+    pub fn file_of(&self, bucket: &str, key: &str) -> PathBuf {
+        self.folder.path().join(bucket).join(key)
     }
 
     /// What is in the bucket; parts of unfinished uploads are hidden files of the folder itself.
@@ -110,9 +121,14 @@ async fn accept(
             }
             let honest = service.call(request);
             async move {
-                if mishap == Some(Mishap::PartUnavailable) {
-                    let busy = Response::builder().status(503).body(s3s::Body::empty());
-                    return Ok(busy.unwrap());
+                let refused = match mishap {
+                    Some(Mishap::PartUnavailable) => Some(503),
+                    Some(Mishap::PartRefused | Mishap::EndRefused) => Some(400),
+                    Some(Mishap::Unseen) => Some(403),
+                    Some(Mishap::Rot) | None => None,
+                };
+                if let Some(status) = refused {
+                    return Ok(Response::builder().status(status).body(s3s::Body::empty()).unwrap());
                 }
                 honest.await
             }
@@ -128,7 +144,12 @@ fn due(request: &Request<Incoming>, mishaps: &Mutex<VecDeque<Mishap>>) -> Option
     let mut mishaps = mishaps.lock().unwrap();
     let part = request.uri().query().is_some_and(|query| query.contains("partNumber"));
     let occasion = match mishaps.front()? {
-        Mishap::PartUnavailable => request.method() == Method::PUT && part,
+        Mishap::PartUnavailable | Mishap::PartRefused => request.method() == Method::PUT && part,
+        Mishap::EndRefused => {
+            let of_upload = request.uri().query().is_some_and(|query| query.contains("uploadId"));
+            request.method() == Method::POST && of_upload
+        }
+        Mishap::Unseen => request.method() == Method::HEAD,
         Mishap::Rot => request.method() == Method::GET,
     };
     if occasion { mishaps.pop_front() } else { None }

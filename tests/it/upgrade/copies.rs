@@ -86,7 +86,7 @@ fn damage_and_strangers_are_refused_and_leave_nothing() {
     assert_eq!(fs::read(&copy).unwrap(), fs::read(device.path("backups").join(file)).unwrap());
     let mine = || {
         let mut mine = names(&device.path("backups"));
-        mine.retain(|name| name != ".lock");
+        mine.retain(|name| name != ".lock" && name != ".copy.lock");
         mine
     };
     assert_eq!(device.ask(&["backup", "delete", made["id"].as_str().unwrap(), "--yes"]).0, 0);
