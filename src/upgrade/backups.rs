@@ -23,7 +23,7 @@ use crate::release::info::is_safe_relative;
 
 /// Backs the data of the running stack up.
 pub async fn backup_create(installation: &Installation, progress: &Progress) -> Result<Record> {
-    let _lock = installation.lock("backup create")?;
+    let lock = installation.lock("backup create")?;
     let tools = Tools::find().await?;
     // What is written there while a person is needed is the data of no version: nothing goes back to it by itself.
     let stuck = is_stuck(installation)?;
@@ -56,8 +56,13 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     archived?;
     let made = made?.ok_or_else(|| Fault::new(Code::BackupFailed, &installation.settings.project, cause))?;
     let record = installation.backup_manager().get(&made)?;
+    // An upload may take hours, and nothing of the installation is changed by it.
+    drop(lock);
     if !installation.settings.backup.copy.to.is_empty() {
-        backup_copy(installation, &progress).await?;
+        backup_copy(installation, &progress).await.map_err(|fault| {
+            let detail = format!("{} (backup {made} itself is whole)", fault.detail());
+            Fault::new(fault.code(), fault.object(), detail)
+        })?;
     }
     Ok(record)
 }

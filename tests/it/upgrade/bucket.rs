@@ -95,6 +95,8 @@ fn storage_that_lets_nobody_in_is_told_without_the_key() {
     let message = told["error"]["message"].as_str().unwrap();
     assert!(message.contains("s3://cutest-shop/site 7/daily/") && message.contains("403"), "{told}");
     assert!(!told.to_string().contains("wrong-key"), "{told}");
+    let id = device.ask(&["backup", "list"]).1["backups"][0]["id"].as_str().unwrap().to_owned();
+    assert!(message.contains(&format!("backup {id} itself is whole")), "{told}");
     let (_, list) = device.ask(&["backup", "list"]);
     assert_eq!(list["backups"][0]["status"], "complete", "{list}");
     assert_eq!((server.objects(BUCKET), server.leftovers()), (vec![], vec![]));
