@@ -218,8 +218,8 @@ codes! {
         "the container of {object} could not be started or stopped" "See its log with 'docker logs'."
         "无法启动或停止 {object} 的容器" "请用 'docker logs' 查看日志。";
     Unhealthy "UNHEALTHY" Failed
-        "{object} is not healthy" "See its log with 'docker logs'."
-        "{object} 不健康" "请用 'docker logs' 查看日志。";
+        "{object} is not healthy" "The message has what its check and its log said last; 'docker logs' has more while its container is there."
+        "{object} 不健康" "消息中包含检查与日志的最后内容；容器仍存在时可用 'docker logs' 查看更多。";
     HealthTimeout "HEALTH_TIMEOUT" Failed
         "{object} was not ready in time" "See its log with 'docker logs'. If it is only slow, ask the vendor to give it more time."
         "{object} 未在规定时间内就绪" "请用 'docker logs' 查看日志。若只是启动较慢，请供应商延长时间。";
