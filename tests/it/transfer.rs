@@ -65,6 +65,7 @@ impl Scene {
         let backoff = Backoff { base: Duration::from_millis(1), ..Backoff::default() };
         let policy = Policy {
             attempts,
+            connections: 8,
             connect_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_millis(300),
             backoff,
