@@ -3,6 +3,7 @@
 mod documents;
 mod faults;
 mod plain;
+mod ranges;
 mod resume;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,193 @@
+//! Large files over several connections.
+
+mod hostile;
+mod journal;
+mod killed;
+
+use super::*;
+use crate::support::http::{Request, Response};
+
+const MIB: usize = 1024 * 1024;
+
+/// A scene whose content repeats nowhere, so that no byte can be in a wrong place unnoticed.
+fn wide(size: usize) -> Scene {
+    let mut scene = Scene::new(0);
+    scene.content = noise(size);
+    std::fs::write(scene.source.join("stack.bundle"), &scene.content).unwrap();
+    scene
+}
+
+fn noise(size: usize) -> Vec<u8> {
+    let mut content = vec![0; size];
+    rand::RngCore::fill_bytes(&mut rand::rng(), &mut content);
+    content
+}
+
+fn policy(connections: usize) -> Policy {
+    Policy {
+        attempts: 3,
+        connections,
+        connect_timeout: Duration::from_secs(5),
+        stall_timeout: Duration::from_secs(30),
+        backoff: Backoff { base: Duration::from_millis(1), ..Backoff::default() },
+    }
+}
+
+fn fetcher_of(scene: &Scene, policy: Policy) -> Fetcher {
+    let store = Arc::new(Store::open(&scene.device.join("state.db")).unwrap());
+    Fetcher::with_policy(store, policy, Progress::new(scene.recorder.clone(), "u", Lang::En)).unwrap()
+}
+
+async fn fetch_with(scene: &Scene, connections: usize) -> Fetched {
+    fetcher_of(scene, policy(connections)).file(&scene.request()).await.unwrap()
+}
+
+/// Makes every body slow: so many milliseconds for every 64 KiB.
+fn slowly(scene: &Scene, ms: u64) {
+    scene.server.always(FILE, move |request, honest| honest(&request).pace(Duration::from_millis(ms)));
+}
+
+/// What was asked for, as first byte and length; the answers with a body only.
+fn asked(scene: &Scene) -> Vec<(u64, u64)> {
+    let range = |request: &Request| {
+        let (first, last) = request.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+        let first: u64 = first.parse().ok()?;
+        Some((first, last.parse::<u64>().ok()? + 1 - first))
+    };
+    let log = scene.server.log();
+    log.iter().filter(|exchange| exchange.status == 206).filter_map(|e| range(&e.request)).collect()
+}
+
+/// Lets a download go on until the server has sent `bytes`, and drops it.
+async fn dropped_after(scene: &Scene, bytes: u64) {
+    let fetcher = fetcher_of(scene, policy(4));
+    let request = scene.request();
+    let sent = scene.server.bytes_sent();
+    tokio::select! {
+        done = fetcher.file(&request) => panic!("it cannot have ended: {done:?}"),
+        () = async {
+            while scene.server.bytes_sent() < sent + bytes {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        } => {}
+    }
+}
+
+#[tokio::test]
+async fn any_size_arrives_whole_and_once() {
+    for size in [8 * MIB, 8 * MIB + 1, 16 * MIB - 1, 16 * MIB, 20 * MIB + 7] {
+        let scene = wide(size);
+        let fetched = fetch_with(&scene, 8).await;
+        scene.assert_complete(&fetched);
+        assert_eq!((fetched.transferred, fetched.resumed_from), (size as u64, None), "{size}");
+        let mut asked = asked(&scene);
+        asked.sort();
+        let ends: Vec<u64> = asked.iter().map(|(first, count)| first + count).collect();
+        assert_eq!(asked[0].0, 0);
+        assert!(asked[1..].iter().zip(&ends).all(|((first, _), end)| first == end), "{size}: {asked:?}");
+        assert_eq!(ends.last(), Some(&(size as u64)));
+        let log = scene.server.log();
+        let proved = log.iter().filter(|e| e.request.header("if-range").is_some()).count();
+        assert_eq!(proved, log.len() - 1, "all but the first");
+        let events = scene.recorder.0.lock().unwrap();
+        let last = events.iter().filter_map(|event| event.amount.as_ref()).next_back().unwrap();
+        assert_eq!((last.done, last.total), (size as u64, Some(size as u64)));
+    }
+}
+
+#[tokio::test]
+async fn small_files_and_one_connection_are_one_stream() {
+    let scene = wide(8 * MIB - 1);
+    scene.assert_complete(&fetch_with(&scene, 8).await);
+    assert_eq!(scene.statuses(), [200]);
+    let scene = wide(8 * MIB);
+    scene.assert_complete(&fetch_with(&scene, 1).await);
+    assert_eq!(scene.statuses(), [200]);
+}
+
+#[tokio::test]
+async fn connections_are_added_while_that_helps_and_never_too_many() {
+    let scene = wide(48 * MIB);
+    slowly(&scene, 8); // 8 MiB/s each
+    scene.assert_complete(&fetch_with(&scene, 4).await);
+    // An answer that nobody reads any more, because another took the rest of it over, ends a moment later.
+    let busiest = scene.server.busiest();
+    assert!((3..=6).contains(&busiest), "{busiest}");
+    assert_eq!(scene.warnings(), [""; 0]);
+}
+
+#[tokio::test]
+async fn work_moves_away_from_a_connection_that_stalls() {
+    let scene = wide(16 * MIB);
+    scene.server.once(FILE, |request, honest| honest(&request));
+    scene.server.once(FILE, |request, honest| honest(&request).stall_after(100_000));
+    let begun = std::time::Instant::now();
+    let fetched = fetch_with(&scene, 4).await;
+    scene.assert_complete(&fetched);
+    assert!(begun.elapsed() < Duration::from_secs(15), "it did not wait for the 30 s of a stall");
+    assert_eq!(scene.warnings(), [""; 0], "nothing failed as a whole");
+    assert_eq!(fetched.transferred, 16 * MIB as u64, "nothing came twice");
+}
+
+#[tokio::test]
+async fn work_moves_away_from_a_connection_that_is_slow() {
+    let scene = wide(16 * MIB);
+    scene.server.once(FILE, |request, honest| honest(&request));
+    // 2 MiB at this pace are 8 s.
+    scene.server.once(FILE, |request, honest| honest(&request).pace(Duration::from_millis(250)));
+    let begun = std::time::Instant::now();
+    scene.assert_complete(&fetch_with(&scene, 4).await);
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_cut_in_the_middle_of_a_piece_costs_that_connection_only() {
+    let scene = wide(16 * MIB);
+    scene.server.once(FILE, |request, honest| honest(&request).pace(Duration::from_millis(1)));
+    scene.server.once(FILE, |request, honest| honest(&request).cut_after(1_000_000));
+    let fetched = fetch_with(&scene, 4).await;
+    scene.assert_complete(&fetched);
+    assert_eq!(fetched.transferred, 16 * MIB as u64);
+    assert_eq!(scene.warnings(), [""; 0]);
+    assert!(scene.statuses().iter().all(|status| *status == 206));
+}
+
+#[tokio::test]
+async fn when_every_connection_is_cut_the_attempts_are_counted_by_headway() {
+    let scene = wide(10 * MIB);
+    scene.server.always(FILE, |request, honest| honest(&request).cut_after(1_300_000));
+    let fetched = fetch_with(&scene, 2).await;
+    scene.assert_complete(&fetched);
+    assert_eq!(fetched.transferred, 10 * MIB as u64);
+    assert!(!scene.warnings().is_empty());
+}
+
+#[tokio::test]
+async fn a_modification_date_is_proof_enough() {
+    let scene = wide(9 * MIB);
+    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let file = std::fs::File::options().write(true).open(scene.source.join("stack.bundle")).unwrap();
+    file.set_modified(hour_ago).unwrap();
+    scene.server.always(FILE, |request, honest| honest(&request).without("etag"));
+    scene.assert_complete(&fetch_with(&scene, 4).await);
+    assert!(scene.statuses().iter().all(|status| *status == 206));
+    assert!(scene.server.log()[1].request.header("if-range").unwrap().ends_with("GMT"));
+}
+
+#[tokio::test]
+async fn a_mirror_takes_over() {
+    let scene = wide(16 * MIB);
+    let mirror = HttpServer::serve_dir(&scene.source);
+    let answers = std::sync::atomic::AtomicUsize::new(0);
+    scene.server.always(FILE, move |request, honest| {
+        match answers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0..3 => honest(&request),
+            _ => Response::new(404, "gone"),
+        }
+    });
+    let locations = vec![scene.at(FILE), Location::parse(&mirror.url_of(FILE)).unwrap()];
+    let request = FileRequest { locations, ..scene.request() };
+    let fetched = fetcher_of(&scene, policy(4)).file(&request).await.unwrap();
+    scene.assert_complete(&fetched);
+    assert!(scene.warnings().join("\n").contains("404"), "{:?}", scene.warnings());
+}
