@@ -55,12 +55,12 @@ impl Job<'_> {
         length: u64,
         anew: bool,
     ) -> Result<Begun> {
-        if anew {
-            self.resumed_from = None;
-        } else {
+        self.continuing = !anew && self.length > 0;
+        if self.continuing {
             self.continued(self.length);
+        } else {
+            self.resumed_from = None;
         }
-        self.continuing = !anew;
         let mut row = Row {
             path: part::path_for(&self.request.destination).display().to_string(),
             address: at.to_string(),

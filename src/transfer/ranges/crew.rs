@@ -2,14 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a rate is measured.
-const WINDOW: Duration = Duration::from_millis(300);
+/// How long a rate is measured before it decides …
+const WINDOW: Duration = Duration::from_millis(600);
+/// … unless it is clear earlier that one more helped.
+const GLANCE: Duration = Duration::from_millis(200);
 /// A new connection is left alone for this long before the rate is measured: it has to gather speed.
 const RAMP: Duration = Duration::from_millis(200);
-/// After one more brought nothing, it is tried again so much later: links change.
-const CALM: Duration = Duration::from_secs(5);
+/// Parts of a fair share that a new connection brings: with less it goes again, …
+const LEAST: f64 = 0.2;
+/// … with this the next one is added, …
+const NOTICEABLE: f64 = 0.5;
+/// … and this needs no longer look.
+const CLEAR: f64 = 0.75;
+/// After one more brought little or nothing, it is tried again so much later: links change.
+const CALM: Duration = Duration::from_secs(4);
 /// After a connection failed, no other is added for this long.
 const CAUTION: Duration = Duration::from_secs(1);
+/// However long the server asks.
+const LONGEST_CAUTION: Duration = Duration::from_secs(120);
 /// Connections to begin with.
 const FIRST: usize = 2;
 
@@ -54,21 +64,29 @@ impl Crew {
             return;
         };
         let span = now.duration_since(begun);
-        if span < WINDOW {
-            return;
+        let rate = received.saturating_sub(had) as f64 / span.as_secs_f64();
+        let clear = self.before.is_some_and(|before| self.share(rate, before) >= CLEAR);
+        if span >= WINDOW || (span >= GLANCE && clear) {
+            self.window = Some((now, received));
+            self.judge(rate, now);
         }
-        self.window = Some((now, received));
-        self.judge(received.saturating_sub(had) as f64 / span.as_secs_f64(), now);
+    }
+
+    /// What the newest connection brought, as a part of what each of the others had.
+    fn share(&self, rate: f64, before: f64) -> f64 {
+        let each = before / (self.wanted.max(2) - 1) as f64;
+        if each > 0.0 { (rate - before) / each } else { 0.0 }
     }
 
     fn judge(&mut self, rate: f64, now: Instant) {
-        // Half of its fair share is a noticeable gain.
-        let gain = 1.0 + 0.5 / (self.wanted.max(2) - 1) as f64;
-        match self.before.take() {
-            Some(before) if rate <= before * gain => {
+        let share = self.before.take().map(|before| self.share(rate, before));
+        match share {
+            Some(share) if share < LEAST => {
                 self.wanted = (self.wanted - 1).max(1);
                 self.not_before = self.not_before.max(now + CALM);
             }
+            // It may stay, but others may well bring less.
+            Some(share) if share < NOTICEABLE => self.not_before = self.not_before.max(now + CALM),
             _ if self.wanted < self.most && now >= self.not_before => {
                 self.before = Some(rate);
                 self.wanted += 1;
@@ -82,7 +100,8 @@ impl Crew {
     /// A connection failed while `others` go on: one less, and no more for a while, which is as long as the server asked.
     pub(super) fn failed(&mut self, others: usize, asked: Option<Duration>, now: Instant) {
         self.wanted = others.clamp(1, self.wanted);
-        self.not_before = self.not_before.max(now + asked.unwrap_or(CAUTION).max(CAUTION));
+        let wait = asked.unwrap_or(CAUTION).clamp(CAUTION, LONGEST_CAUTION);
+        self.not_before = self.not_before.max(now + wait);
         self.before = None;
         self.window = None;
     }
@@ -95,7 +114,7 @@ mod tests {
     const TICK: Duration = Duration::from_millis(100);
 
     /// Plays a link on which `n` connections get `rate(n)` bytes a second; says how many there are each second.
-    fn play(most: usize, seconds: usize, rate: impl Fn(usize) -> f64) -> Vec<usize> {
+    fn play(most: usize, seconds: usize, mut rate: impl FnMut(usize) -> f64) -> Vec<usize> {
         let start = Instant::now();
         let mut crew = Crew::new(most, start);
         let (mut now, mut received) = (start, 0.0);
@@ -127,9 +146,23 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_is_never_steady_does_not_keep_it_small() {
+        for seed in 1..20u64 {
+            let mut dice = seed;
+            let mut noise = move || {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                0.7 + 0.6 * (dice >> 40) as f64 / (1u64 << 24) as f64
+            };
+            let seen = play(8, 30, |n| (0..n).map(|_| 1e6 * noise()).sum());
+            let mean = seen[10..].iter().sum::<usize>() as f64 / 20.0;
+            assert!(mean > 6.5, "{seed}: {seen:?}");
+        }
+    }
+
+    #[test]
     fn a_failure_takes_one_away_and_the_server_is_heard() {
         let start = Instant::now();
-        for (asked, quiet) in [(None, 1), (Some(7), 7), (Some(0), 1)] {
+        for (asked, quiet) in [(None, 1), (Some(7), 7), (Some(0), 1), (Some(u64::MAX), 120)] {
             let mut crew = Crew::new(8, start);
             crew.wanted = 5;
             crew.failed(2, asked.map(Duration::from_secs), start);

@@ -117,11 +117,7 @@ impl Board {
     }
 
     fn enter(&self, phase: Phase) {
-        let mut state = self.lock();
-        if state.phase == Phase::Running {
-            state.phase = phase;
-        }
-        drop(state);
+        self.lock().phase = phase;
         self.front.notify_all();
         self.keep.notify_all();
     }
