@@ -1,45 +1,47 @@
 //! One file over several connections.
 //!
 //! The first request asks for the first piece, and its answer tells whether the server can do this: 206, a strong
-//! validator and the length. Otherwise it is told to go on with one stream. From then on every request carries the
+//! validator and the length. Otherwise the file comes by one stream. From then on every request carries the
 //! validator; an answer about anything else ends the attempt, so two versions are never spliced.
 //!
 //! ```text
-//! flight.rs  one connection           disk.rs  writes, hashes, makes durable
-//! plan.rs    who fetches what (pure)  crew.rs  how many connections (pure)
+//! start.rs   the first request        flight.rs  one connection
+//! plan.rs    who fetches what (pure)  crew.rs    how many connections (pure)
+//! disk.rs    writes, hashes, makes durable
 //! ```
 
 mod crew;
 mod disk;
 mod flight;
 mod plan;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use reqwest::header::RANGE;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Response, Url};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, Answer, Asked, Validator};
+use super::answer::Validator;
 use super::failure::Failure;
-use super::http;
 use super::job::Job;
 use super::location::Location;
-use crate::fault::Code;
 use crate::progress::Meter;
 use crew::Crew;
 pub(super) use disk::Begun;
 use disk::Disk;
 use flight::{Body, Errand};
-use plan::{Plan, SMALLEST_PIECE};
+use plan::Plan;
+use start::{Start, start};
 
 /// Below this many bytes one connection is as fast.
 pub(super) const WORTHWHILE: u64 = 8 * 1024 * 1024;
+/// Why an attempt is of no use.
+const NOT_THE_SAME: &str = "the server did not continue the same file";
 /// How often the rate is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -50,8 +52,8 @@ pub(super) enum Way {
     OneStream,
     /// By ranges, if the server can.
     Probe,
-    /// By ranges, with this proof, of a file of this length.
-    Continue { validator: Validator, length: u64 },
+    /// By ranges, with this proof, of a file of this length; `elsewhere`: what is there came from another location.
+    Continue { validator: Validator, length: u64, elsewhere: bool },
 }
 
 /// What became of it.
@@ -71,27 +73,14 @@ pub(super) async fn fetch(
     url: &Url,
     way: Way,
 ) -> Result<Split, Failure> {
-    let (validator, length, first) = match way {
-        Way::OneStream => return Ok(Split::OneStream(None)),
-        Way::Continue { validator, length } => (validator, length, None),
-        Way::Probe => {
-            job.check_room(job.size().unwrap_or(0)).await?;
-            match probe(client, at, url).await? {
-                Probed::Ranges { validator, length, body } => (validator, length, Some(body)),
-                Probed::OneStream(response) => {
-                    job.only_one_stream();
-                    return Ok(Split::OneStream(response));
-                }
-            }
+    let (validator, length, first, anew) = match start(job, client, at, url, way).await? {
+        Start::Ranges { validator, length, first, anew } => (validator, length, first, anew),
+        Start::OneStream(response) => {
+            job.only_one_stream();
+            return Ok(Split::OneStream(response));
         }
     };
-    if first.is_some() {
-        job.check_length(at, length)?;
-    } else if job.size().is_some_and(|size| size != length) {
-        return Err(job.useless(at, "the file there has another length").await);
-    }
-    job.check_room(length).await?;
-    let begun = job.begin(at, &validator, length, first.is_some()).await?;
+    let begun = job.begin(at, &validator, length, anew).await?;
     let missing = begun.extents.missing(length);
     let mut meter = job.meter(length);
     meter.skip(length - missing.total());
@@ -182,34 +171,4 @@ async fn work(
             }
         }
     }
-}
-
-enum Probed {
-    Ranges { validator: Validator, length: u64, body: Body },
-    OneStream(Option<Response>),
-}
-
-/// Asks for the first piece.
-async fn probe(client: &Client, at: &Location, url: &Url) -> Result<Probed, Failure> {
-    let response = http::get(client, url)
-        .header(RANGE, format!("bytes=0-{}", SMALLEST_PIECE - 1))
-        .send()
-        .await
-        .map_err(|error| Failure::of_client(Code::SourceUnreachable, at, error))?;
-    let asked = Asked { offset: 0, length: None, validator: None };
-    match answer::read(response.status(), response.headers(), Some(&asked), SystemTime::now()) {
-        Answer::Whole { .. } => Ok(Probed::OneStream(Some(response))),
-        Answer::Rest { end, length } => Ok(match Validator::of(response.headers()) {
-            Some(validator) => Probed::Ranges { validator, length, body: Body { response, end } },
-            None => Probed::OneStream(None),
-        }),
-        Answer::Complete | Answer::StartOver => Ok(Probed::OneStream(None)),
-        // A server that does not understand the question may still have the file.
-        Answer::Refused { .. } if is_question_refused(response.status()) => Ok(Probed::OneStream(None)),
-        other => Err(http::failed(at, other)),
-    }
-}
-
-fn is_question_refused(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED)
 }

@@ -1,5 +1,7 @@
 //! What a job is to a download by ranges.
 
+use std::ops::Range;
+
 use super::Job;
 use crate::fault::Result;
 use crate::messages::Say;
@@ -19,21 +21,37 @@ impl Job<'_> {
         if self.one_stream {
             return Way::OneStream;
         }
-        let row = self.row.as_ref().filter(|row| row.address == at.to_string());
-        let length = row.and_then(|row| row.length).or(self.request.size);
-        let (Some(length), several) = (length, connections > 1) else { return Way::OneStream };
-        match row {
-            // With holes in it, even one connection goes by ranges.
-            Some(row) if self.in_ranges => Way::Continue { validator: row.validator.clone(), length },
-            Some(row) if self.length > 0 => match length.checked_sub(self.length) {
-                Some(rest) if several && rest >= WORTHWHILE => {
-                    Way::Continue { validator: row.validator.clone(), length }
-                }
-                _ => Way::OneStream,
-            },
-            _ if several && self.request.size.is_some_and(|size| size >= WORTHWHILE) => Way::Probe,
-            _ => Way::OneStream,
+        let several = connections > 1;
+        let large = |length: u64| several && length >= WORTHWHILE;
+        let known = self.row.as_ref().and_then(|row| Some((row, row.length.or(self.request.size)?)));
+        if let Some((row, length)) = known {
+            let elsewhere = row.address != at.to_string();
+            let go_on = Way::Continue { validator: row.validator.clone(), length, elsewhere };
+            // With holes in it, even one connection goes by ranges. Another location has to name the same tag, and the
+            // promised hash decides in the end: tags mean something only at the address they come from.
+            let vouched = self.has_hash() && matches!(row.validator, Validator::ETag(_));
+            if self.in_ranges && self.length > 0 && (!elsewhere || vouched) {
+                return go_on;
+            }
+            if !self.in_ranges && self.length > 0 && !elsewhere {
+                let rest = length.checked_sub(self.length);
+                return if rest.is_some_and(large) { go_on } else { Way::OneStream };
+            }
         }
+        if self.request.size.is_some_and(large) { Way::Probe } else { Way::OneStream }
+    }
+
+    /// The first bytes of a file of `length` that the part lacks, `most` at most.
+    pub(in crate::transfer) async fn first_lacking(
+        &mut self,
+        length: u64,
+        most: u64,
+    ) -> Result<Option<Range<u64>>> {
+        self.on_part(move |part| {
+            let has = part.extents().cloned().unwrap_or_else(|| Extents::prefix(part.length()));
+            Ok(has.missing(length).take_first(most))
+        })
+        .await
     }
 
     /// Ranges are of no use at this location.
@@ -68,6 +86,7 @@ impl Job<'_> {
             length: Some(length),
             extents: Some(Extents::default()),
         };
+        let moved = self.row.as_ref().is_none_or(|former| former.address != row.address);
         self.row = Some(row.clone());
         let (store, key) = (self.store.clone(), self.key.clone());
         self.on_part(move |part| {
@@ -75,9 +94,9 @@ impl Job<'_> {
             if anew {
                 part.clear()?;
                 ledger::save(&store, &key, &row)?;
-            } else if part.extents().is_none() {
+            } else if moved || part.extents().is_none() {
                 part.sync()?;
-                row.extents = Some(Extents::prefix(part.length()));
+                row.extents = part.extents().cloned().or(Some(Extents::prefix(part.length())));
                 ledger::save(&store, &key, &row)?;
             }
             part.spread(length)?;

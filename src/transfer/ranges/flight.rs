@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
-use reqwest::header::{IF_RANGE, RANGE};
 use reqwest::{Client, Response, Url};
 use tokio_util::sync::CancellationToken;
 
+use super::NOT_THE_SAME;
 use super::disk::{Gone, Queue};
 use super::plan::Plan;
+use super::start::ask;
 use crate::fault::{Code, Fault};
 use crate::transfer::answer::{self, Answer, Asked, Validator};
 use crate::transfer::failure::Failure;
@@ -76,12 +77,7 @@ impl Errand<'_> {
 
     async fn ask(&self, id: usize) -> Result<Body, Failure> {
         let wanted = self.plan().wanted(id);
-        let response = http::get(self.client, self.url)
-            .header(RANGE, format!("bytes={}-{}", wanted.start, wanted.end.saturating_sub(1)))
-            .header(IF_RANGE, self.validator.value())
-            .send()
-            .await
-            .map_err(|error| Failure::of_client(Code::SourceUnreachable, self.at, error))?;
+        let response = ask(self.client, self.at, self.url, &wanted, Some(self.validator)).await?;
         let asked = Asked {
             offset: wanted.start,
             length: Some(self.length),
@@ -90,8 +86,7 @@ impl Errand<'_> {
         match answer::read(response.status(), response.headers(), Some(&asked), SystemTime::now()) {
             Answer::Rest { end, .. } => Ok(Body { response, end }),
             Answer::Whole { .. } | Answer::Complete | Answer::StartOver => {
-                let cause = "the server did not continue the same file";
-                Err(Failure::StartOver(Fault::new(Code::DownloadFailed, self.at, cause)))
+                Err(Failure::StartOver(Fault::new(Code::DownloadFailed, self.at, NOT_THE_SAME)))
             }
             other => Err(http::failed(self.at, other)),
         }

@@ -174,20 +174,45 @@ async fn a_modification_date_is_proof_enough() {
     assert!(scene.server.log()[1].request.header("if-range").unwrap().ends_with("GMT"));
 }
 
-#[tokio::test]
-async fn a_mirror_takes_over() {
-    let scene = wide(16 * MIB);
-    let mirror = HttpServer::serve_dir(&scene.source);
-    let answers = std::sync::atomic::AtomicUsize::new(0);
+/// A server that has the file only for so many answers.
+fn gone_after(scene: &Scene, answers: usize) {
+    let given = std::sync::atomic::AtomicUsize::new(0);
     scene.server.always(FILE, move |request, honest| {
-        match answers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
-            0..3 => honest(&request),
-            _ => Response::new(404, "gone"),
+        match given.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < answers {
+            true => honest(&request),
+            false => Response::new(404, "gone"),
         }
     });
+}
+
+#[tokio::test]
+async fn a_mirror_with_the_same_tag_goes_on_where_the_first_stopped() {
+    let scene = wide(16 * MIB);
+    gone_after(&scene, 3);
+    let mirror = HttpServer::serve_dir(&scene.source);
     let locations = vec![scene.at(FILE), Location::parse(&mirror.url_of(FILE)).unwrap()];
     let request = FileRequest { locations, ..scene.request() };
     let fetched = fetcher_of(&scene, policy(4)).file(&request).await.unwrap();
     scene.assert_complete(&fetched);
     assert!(scene.warnings().join("\n").contains("404"), "{:?}", scene.warnings());
+    assert_eq!(fetched.transferred, 16 * MIB as u64);
+    assert!(fetched.resumed_from.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_mirror_with_another_file_or_tag_begins_anew() {
+    let mut scene = wide(16 * MIB);
+    gone_after(&scene, 3);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let content = noise(16 * MIB);
+    std::fs::write(elsewhere.path().join("stack.bundle"), &content).unwrap();
+    let mirror = HttpServer::serve_dir(elsewhere.path());
+    let locations = vec![scene.at(FILE), Location::parse(&mirror.url_of(FILE)).unwrap()];
+    let mut request = FileRequest { locations, ..scene.request() };
+    scene.content = content;
+    request.expect = Some(Digest::of(&scene.content));
+    let fetched = fetcher_of(&scene, policy(4)).file(&request).await.unwrap();
+    scene.assert_complete(&fetched);
+    assert_eq!(fetched.resumed_from, None);
+    assert!(mirror.statuses(FILE)[1..].iter().all(|status| *status == 206), "{:?}", mirror.statuses(FILE));
 }

@@ -145,6 +145,32 @@ async fn a_part_of_another_file_is_not_continued() {
 }
 
 #[tokio::test]
+async fn a_file_that_changed_since_is_fetched_anew() {
+    let mut scene = wide(12 * MIB);
+    slowly(&scene, 4);
+    let request = FileRequest { expect: None, ..scene.request() };
+    let fetcher = fetcher_of(&scene, policy(4));
+    tokio::select! {
+        done = fetcher.file(&request) => panic!("it cannot have ended: {done:?}"),
+        () = async {
+            while scene.server.bytes_sent() < 4 * MIB as u64 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        } => {}
+    }
+    drop(fetcher);
+    let first = scene.server.statuses(FILE).len();
+    scene.content = noise(12 * MIB);
+    std::fs::write(scene.source.join("stack.bundle"), &scene.content).unwrap();
+    let fetched = fetcher_of(&scene, policy(4)).file(&request).await.unwrap();
+    scene.assert_complete(&fetched);
+    assert_eq!((fetched.transferred, fetched.resumed_from), (12 * MIB as u64, None));
+    assert_eq!(scene.statuses()[first], 200);
+    assert!(scene.statuses()[first + 1..].iter().all(|status| *status == 206), "by ranges again");
+    assert_eq!(scene.warnings(), [""; 0]);
+}
+
+#[tokio::test]
 async fn one_connection_fills_what_several_left() {
     let scene = wide(24 * MIB);
     slowly(&scene, 2);
