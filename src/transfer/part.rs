@@ -243,6 +243,10 @@ impl Part {
             let detail = format!("{origin} gave {digest} instead of {hash}");
             return Err(Fault::new(Code::HashMismatch, name, detail));
         }
+        // What lies behind the bytes that were hashed is no part of the file.
+        if self.file.metadata().at(&self.path)?.len() != length {
+            self.file.set_len(length).at(&self.path)?;
+        }
         self.file.sync_all().at(&self.path)?;
         map::remove(&self.path)?;
         durable::rename(&self.path, destination)?;

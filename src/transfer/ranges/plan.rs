@@ -222,7 +222,7 @@ mod tests {
                 let before = got.total();
                 got.add(at..at + count);
                 assert_eq!(got.total(), before + count, "a byte came twice");
-                if plan.wanted(id).is_empty() || (round + index as u64) % 31 == 0 {
+                if plan.wanted(id).is_empty() || (round + index as u64).is_multiple_of(31) {
                     plan.give_back(id);
                     ids.retain(|other| *other != id);
                 }

@@ -53,11 +53,11 @@ async fn failed_after(scene: &Scene, answers: usize) {
 async fn what_was_written_is_not_fetched_again() {
     let scene = wide(24 * MIB);
     slowly(&scene, 2);
-    dropped_after(&scene, 10 * MIB as u64).await;
+    dropped_after(&scene, &scene.request(), 10 * MIB as u64).await;
     let fetched = fetch_with(&scene, 4).await;
     scene.assert_complete(&fetched);
     let kept = fetched.resumed_from.unwrap();
-    assert_eq!(fetched.transferred, 24 * MIB as u64 - kept);
+    assert_transferred(&fetched, 24 * MIB as u64 - kept);
     assert!(kept >= 8 * MIB as u64, "{kept}");
     let events = scene.recorder.0.lock().unwrap();
     let last = events.iter().filter_map(|event| event.amount.as_ref()).next_back().unwrap();
@@ -85,7 +85,7 @@ async fn after_a_power_cut_only_what_was_synced_counts() {
     let fetched = fetch_with(&scene, 4).await;
     scene.assert_complete(&fetched);
     assert_eq!(fetched.resumed_from, Some(total(&durable)));
-    assert_eq!(fetched.transferred, 24 * MIB as u64 - total(&durable));
+    assert_transferred(&fetched, 24 * MIB as u64 - total(&durable));
 }
 
 #[tokio::test]
@@ -94,17 +94,29 @@ async fn a_map_that_lies_costs_time_and_nothing_else() {
         serde_json::json!([[0, 24 * MIB]]),
         serde_json::json!([[20 * MIB, 23 * MIB]]),
         serde_json::json!([[0, u64::MAX], [5, 3]]),
-        serde_json::json!([[12 * MIB, 12 * MIB + 1]]),
+        serde_json::json!([[24 * MIB - 1, 24 * MIB]]),
     ];
     for lie in lies {
         let scene = wide(24 * MIB);
         slowly(&scene, 2);
-        dropped_after(&scene, 5 * MIB as u64).await;
+        dropped_after(&scene, &scene.request(), 5 * MIB as u64).await;
         tamper(&scene, |record| record["extents"] = lie.clone());
         let fetched = fetch_with(&scene, 4).await;
         scene.assert_complete(&fetched);
         assert_eq!(fetched.resumed_from, None, "it was fetched anew: {lie}");
         assert!(scene.warnings()[0].contains("promised content"), "{:?}", scene.warnings());
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_another_length_becomes_the_file_and_nothing_more() {
+    for length in [24 * MIB as u64 + 5, 24 * MIB as u64 - 5, 1000, 0] {
+        let scene = wide(24 * MIB);
+        slowly(&scene, 2);
+        dropped_after(&scene, &scene.request(), 10 * MIB as u64).await;
+        std::fs::File::options().write(true).open(scene.part()).unwrap().set_len(length).unwrap();
+        scene.assert_complete(&fetch_with(&scene, 4).await);
+        assert_eq!(scene.warnings(), [""; 0]);
     }
 }
 
@@ -121,12 +133,12 @@ async fn a_map_that_is_torn_or_about_something_else_is_not_read() {
     ];
     for spoil in spoilt {
         slowly(&scene, 4);
-        dropped_after(&scene, 5 * MIB as u64).await;
+        dropped_after(&scene, &scene.request(), 5 * MIB as u64).await;
         spoil(&scene);
         let known = total(&durable(&scene));
         let fetched = fetch_with(&scene, 4).await;
         scene.assert_complete(&fetched);
-        assert_eq!(fetched.transferred, 12 * MIB as u64 - known);
+        assert_transferred(&fetched, 12 * MIB as u64 - known);
         std::fs::remove_file(&scene.destination).unwrap();
     }
 }
@@ -135,13 +147,14 @@ async fn a_map_that_is_torn_or_about_something_else_is_not_read() {
 async fn a_part_of_another_file_is_not_continued() {
     let mut scene = wide(12 * MIB);
     slowly(&scene, 4);
-    dropped_after(&scene, 4 * MIB as u64).await;
+    dropped_after(&scene, &scene.request(), 4 * MIB as u64).await;
     scene.content = noise(12 * MIB);
     std::fs::write(scene.source.join("stack.bundle"), &scene.content).unwrap();
     // The promise is another one, too, but the part has the same name.
     let fetched = fetch_with(&scene, 4).await;
     scene.assert_complete(&fetched);
-    assert_eq!((fetched.transferred, fetched.resumed_from), (12 * MIB as u64, None));
+    assert_transferred(&fetched, 12 * MIB as u64);
+    assert_eq!(fetched.resumed_from, None);
 }
 
 #[tokio::test]
@@ -149,22 +162,14 @@ async fn a_file_that_changed_since_is_fetched_anew() {
     let mut scene = wide(12 * MIB);
     slowly(&scene, 4);
     let request = FileRequest { expect: None, ..scene.request() };
-    let fetcher = fetcher_of(&scene, policy(4));
-    tokio::select! {
-        done = fetcher.file(&request) => panic!("it cannot have ended: {done:?}"),
-        () = async {
-            while scene.server.bytes_sent() < 4 * MIB as u64 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        } => {}
-    }
-    drop(fetcher);
+    dropped_after(&scene, &request, 4 * MIB as u64).await;
     let first = scene.server.statuses(FILE).len();
     scene.content = noise(12 * MIB);
     std::fs::write(scene.source.join("stack.bundle"), &scene.content).unwrap();
     let fetched = fetcher_of(&scene, policy(4)).file(&request).await.unwrap();
     scene.assert_complete(&fetched);
-    assert_eq!((fetched.transferred, fetched.resumed_from), (12 * MIB as u64, None));
+    assert_transferred(&fetched, 12 * MIB as u64);
+    assert_eq!(fetched.resumed_from, None);
     assert_eq!(scene.statuses()[first], 200);
     assert!(scene.statuses()[first + 1..].iter().all(|status| *status == 206), "by ranges again");
     assert_eq!(scene.warnings(), [""; 0]);
@@ -174,11 +179,11 @@ async fn a_file_that_changed_since_is_fetched_anew() {
 async fn one_connection_fills_what_several_left() {
     let scene = wide(24 * MIB);
     slowly(&scene, 2);
-    dropped_after(&scene, 10 * MIB as u64).await;
+    dropped_after(&scene, &scene.request(), 10 * MIB as u64).await;
     let fetched = fetch_with(&scene, 1).await;
     scene.assert_complete(&fetched);
     assert!(fetched.resumed_from.unwrap() >= 8 * MIB as u64);
-    assert_eq!(fetched.transferred, 24 * MIB as u64 - fetched.resumed_from.unwrap());
+    assert_transferred(&fetched, 24 * MIB as u64 - fetched.resumed_from.unwrap());
 }
 
 /// A part and a row as versions before ranges left them: the part is a prefix, and there is no column for extents.
@@ -212,7 +217,7 @@ async fn a_part_of_before_is_continued_by_ranges() {
     let fetched = fetch_with(&scene, 4).await;
     scene.assert_complete(&fetched);
     assert_eq!(fetched.resumed_from, Some(prefix as u64));
-    assert_eq!(fetched.transferred, (20 * MIB - prefix) as u64);
+    assert_transferred(&fetched, (20 * MIB - prefix) as u64);
     assert_eq!(asked(&scene).iter().map(|(first, _)| *first).min(), Some(prefix as u64));
     assert!(scene.statuses().iter().all(|status| *status == 206));
 }
