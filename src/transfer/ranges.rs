@@ -7,7 +7,7 @@
 //! ```text
 //! start.rs   the first request        flight.rs  one connection
 //! plan.rs    who fetches what (pure)  crew.rs    how many connections (pure)
-//! disk.rs    writes, hashes, makes durable
+//! disk.rs    writes, hashes, durable  stride.rs  how much a request asks for (pure)
 //! ```
 
 mod crew;
@@ -15,6 +15,7 @@ mod disk;
 mod flight;
 mod plan;
 mod start;
+mod stride;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -37,6 +38,7 @@ use disk::Disk;
 use flight::{Body, Errand};
 use plan::Plan;
 use start::{Start, start};
+use stride::Stride;
 
 /// Below this many bytes one connection is as fast.
 pub(super) const WORTHWHILE: u64 = 8 * 1024 * 1024;
@@ -93,6 +95,7 @@ pub(super) async fn fetch(
         length,
         queue: &queue,
         plan: Mutex::new(Plan::new(missing, connections)),
+        stride: Stride::new(),
         network: AtomicU64::new(0),
     };
     let outcome = work(&errand, first, connections, &disk, &mut meter).await;

@@ -1,5 +1,6 @@
 //! One connection: asks for what its claim wants until the claim is satisfied.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
@@ -11,6 +12,7 @@ use super::NOT_THE_SAME;
 use super::disk::{Gone, Queue};
 use super::plan::Plan;
 use super::start::ask;
+use super::stride::Stride;
 use crate::fault::{Code, Fault};
 use crate::transfer::answer::{self, Answer, Asked, Validator};
 use crate::transfer::failure::Failure;
@@ -26,6 +28,8 @@ pub(super) struct Errand<'a> {
     pub(super) length: u64,
     pub(super) queue: &'a Queue,
     pub(super) plan: Mutex<Plan>,
+    /// How much a request asks for.
+    pub(super) stride: Stride,
     /// Bytes that came over the network.
     pub(super) network: AtomicU64,
 }
@@ -64,19 +68,25 @@ impl Errand<'_> {
         (id, outcome)
     }
 
-    async fn fetch(&self, id: usize, mut first: Option<Body>) -> Result<(), Failure> {
-        while !self.plan().wanted(id).is_empty() {
-            let body = match first.take() {
-                Some(body) => body,
-                None => self.ask(id).await?,
-            };
+    async fn fetch(&self, id: usize, first: Option<Body>) -> Result<(), Failure> {
+        if let Some(body) = first {
             self.receive(id, body).await?;
         }
-        Ok(())
+        loop {
+            let begun = Instant::now();
+            let wanted = self.plan().wanted(id);
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let body = self.ask(wanted.start..wanted.end.min(wanted.start + self.stride.bytes())).await?;
+            let answered = Instant::now();
+            self.receive(id, body).await?;
+            let bytes = self.plan().wanted(id).start.saturating_sub(wanted.start);
+            self.stride.learn(answered - begun, answered.elapsed(), bytes);
+        }
     }
 
-    async fn ask(&self, id: usize) -> Result<Body, Failure> {
-        let wanted = self.plan().wanted(id);
+    async fn ask(&self, wanted: Range<u64>) -> Result<Body, Failure> {
         let response = ask(self.client, self.at, self.url, &wanted, Some(self.validator)).await?;
         let asked = Asked {
             offset: wanted.start,

@@ -25,9 +25,9 @@ async fn the_process_that_is_killed() {
 
 #[tokio::test]
 async fn killed_ten_times_it_fetches_hardly_more_than_the_file() {
-    let size = 64 * MIB;
+    let size = 96 * MIB;
     let scene = wide(size);
-    slowly(&scene, 3); // 21 MiB/s each
+    slowly(&scene, 6); // 10 MiB/s each
     for _ in 0..10 {
         let mut process = tokio::process::Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "transfer::ranges::killed::the_process_that_is_killed"])
