@@ -23,9 +23,9 @@ use crate::transfer::map::Map;
 use crate::transfer::part::BLOCK;
 
 /// Bytes between the network and the disk.
-const QUEUE: u32 = 1024 * 1024;
+const QUEUE: u32 = 512 * 1024;
 /// The map is written when the queue is empty, and no later than after this many bytes.
-const BATCH: u64 = 512 * 1024;
+const BATCH: u64 = 256 * 1024;
 /// Bytes are made durable when there are this many …
 const KEEP_BYTES: u64 = 32 * 1024 * 1024;
 /// … or when they are this old.

@@ -8,9 +8,9 @@ use crate::transfer::extents::Extents;
 
 /// Pieces are handed out from the front of the file in this size at most: large enough that a request's round trip is
 /// nothing beside it, small enough that the hash can follow closely.
-pub(super) const LARGEST_PIECE: u64 = 8 * MIB;
+const LARGEST_PIECE: u64 = 8 * MIB;
 /// And at least, while there is that much.
-pub(super) const SMALLEST_PIECE: u64 = 2 * MIB;
+const SMALLEST_PIECE: u64 = 2 * MIB;
 /// What is taken over must be worth a request of its own: so many bytes at least stay on either side …
 const LEAST_HALF: u64 = MIB / 2;
 /// … and the other would still need this long for what it has.

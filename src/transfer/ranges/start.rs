@@ -8,7 +8,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 
 use super::Way;
 use super::flight::Body;
-use super::plan::SMALLEST_PIECE;
+use super::stride::LEAST;
 use crate::fault::Code;
 use crate::transfer::answer::{self, Answer, Asked, Validator};
 use crate::transfer::failure::Failure;
@@ -40,7 +40,7 @@ pub(super) async fn start(
                 return Err(job.useless(at, "the file there has another length").await);
             }
             job.check_room(length).await?;
-            let Some(lacking) = job.first_lacking(length, SMALLEST_PIECE).await? else {
+            let Some(lacking) = job.first_lacking(length, LEAST).await? else {
                 return Ok(Start::Ranges { validator, length, first: None, anew: false });
             };
             resume(job, client, (at, url), (validator, length), lacking, elsewhere).await
@@ -85,7 +85,7 @@ async fn resume(
 /// Asks for the first piece of a file of which nothing is known.
 async fn probe(job: &mut Job<'_>, client: &Client, at: &Location, url: &Url) -> Result<Start, Failure> {
     job.check_room(job.size().unwrap_or(0)).await?;
-    let response = ask(client, at, url, &(0..SMALLEST_PIECE), None).await?;
+    let response = ask(client, at, url, &(0..LEAST), None).await?;
     let asked = Asked { offset: 0, length: None, validator: None };
     match answer::read(response.status(), response.headers(), Some(&asked), SystemTime::now()) {
         Answer::Whole { .. } => Ok(Start::OneStream(Some(response))),

@@ -167,7 +167,7 @@ async fn work_moves_away_from_a_connection_that_is_slow() {
 async fn a_cut_in_the_middle_of_a_piece_costs_that_connection_only() {
     let scene = wide(16 * MIB);
     scene.server.once(FILE, |request, honest| honest(&request).pace(Duration::from_millis(1)));
-    scene.server.once(FILE, |request, honest| honest(&request).cut_after(1_000_000));
+    scene.server.once(FILE, |request, honest| honest(&request).cut_after(300_000));
     let fetched = fetch_with(&scene, 4).await;
     scene.assert_complete(&fetched);
     assert_transferred(&fetched, 16 * MIB as u64);
@@ -178,8 +178,10 @@ async fn a_cut_in_the_middle_of_a_piece_costs_that_connection_only() {
 #[tokio::test]
 async fn when_every_connection_is_cut_the_attempts_are_counted_by_headway() {
     let scene = wide(10 * MIB);
-    scene.server.always(FILE, |request, honest| honest(&request).cut_after(1_300_000));
-    let fetched = fetch_with(&scene, 2).await;
+    scene.server.always(FILE, |request, honest| honest(&request).cut_after(450_000));
+    // Three of them bring more than the 1 MiB that starts the counting anew.
+    let policy = Policy { attempts: 4, ..policy(2) };
+    let fetched = fetcher_of(&scene, policy).file(&scene.request()).await.unwrap();
     scene.assert_complete(&fetched);
     assert_transferred(&fetched, 10 * MIB as u64);
     assert!(!scene.warnings().is_empty());
