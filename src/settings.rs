@@ -181,11 +181,16 @@ pub struct DownloadSettings {
     pub connect_timeout_s: u64,
     /// Seconds without a byte before a connection counts as stalled.
     pub stall_timeout_s: u64,
+    /// Connections for one file at most, 1 to [`MAX_CONNECTIONS`]; 1: one stream.
+    pub connections: usize,
 }
+
+/// Connections for one download at most; more would be unkind to the server and to others on the link.
+pub const MAX_CONNECTIONS: usize = 16;
 
 impl Default for DownloadSettings {
     fn default() -> Self {
-        Self { attempts: 5, connect_timeout_s: 10, stall_timeout_s: 30 }
+        Self { attempts: 5, connect_timeout_s: 10, stall_timeout_s: 30, connections: 8 }
     }
 }
 
@@ -216,6 +221,10 @@ impl Settings {
         settings.backup.check().map_err(|cause| Fault::new(Code::ConfigInvalid, path.display(), cause))?;
         if settings.download.attempts == 0 {
             return Err(Fault::new(Code::ConfigInvalid, path.display(), "download.attempts is at least 1"));
+        }
+        if !(1..=MAX_CONNECTIONS).contains(&settings.download.connections) {
+            let cause = format!("download.connections is 1 to {MAX_CONNECTIONS}");
+            return Err(Fault::new(Code::ConfigInvalid, path.display(), cause));
         }
         let web = |url: url::Url| matches!(url.scheme(), "http" | "https");
         if !settings.report.url.is_empty() && !settings.report.url.parse().is_ok_and(web) {
@@ -253,6 +262,23 @@ mod tests {
         let settings = Settings { project: "x".into(), persist: vec!["etc".into()], ..Settings::default() };
         std::fs::write(&path, settings.to_toml()).unwrap();
         assert_eq!(Settings::load(&path).unwrap(), settings);
+    }
+
+    #[test]
+    fn connections_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, format!("[download]\n{text}\n")).unwrap();
+            Settings::load(&path).map(|settings| settings.download.connections)
+        };
+        assert_eq!(load("attempts = 5").unwrap(), 8, "as it was written before there was such a key");
+        assert_eq!((load("connections = 1").unwrap(), load("connections = 16").unwrap()), (1, 16));
+        for wrong in ["connections = 0", "connections = 17"] {
+            let error = load(wrong).unwrap_err();
+            assert_eq!(error.code(), Code::ConfigInvalid);
+            assert!(error.to_string().contains("download.connections is 1 to 16"), "{error}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0001_initial.sql")),
     M::up(include_str!("../migrations/0002_repair_and_reports.sql")),
     M::up(include_str!("../migrations/0003_backup_copies.sql")),
+    M::up(include_str!("../migrations/0004_download_extents.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -9,13 +9,16 @@
 //!
 //! ```text
 //! fetch.rs      attempts, mirrors, retries        (uses everything below)
-//! http.rs       one request                       local.rs   one local file
+//! http.rs       one stream                        local.rs   one local file
+//! ranges.rs     several connections               map.rs     what was written, for a killed process
 //! part.rs       the part file: lock, hash, finish ledger.rs  the row about it
 //! answer.rs     what an HTTP answer means (pure)  backoff.rs how long to wait (pure)
+//! extents.rs    which bytes are there (pure)
 //! ```
 
 mod answer;
 mod backoff;
+mod extents;
 mod failure;
 mod fetch;
 mod http;
@@ -23,7 +26,9 @@ mod job;
 mod ledger;
 mod local;
 mod location;
+mod map;
 mod part;
+mod ranges;
 mod space;
 
 pub use backoff::Backoff;

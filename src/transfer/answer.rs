@@ -57,8 +57,8 @@ pub(super) struct Asked {
     pub(super) offset: u64,
     /// The whole length, if it was told before.
     pub(super) length: Option<u64>,
-    /// Sent as `If-Range`.
-    pub(super) validator: Validator,
+    /// Sent as `If-Range`; none in the first request for a file of which nothing is known yet.
+    pub(super) validator: Option<Validator>,
 }
 
 /// What to do with an answer.
@@ -66,8 +66,8 @@ pub(super) struct Asked {
 pub(super) enum Answer {
     /// The body is the whole file.
     Whole { length: Option<u64>, validator: Option<Validator> },
-    /// The body continues the part; the whole file has `length` bytes.
-    Rest { length: u64 },
+    /// The body continues the part up to the byte before `end`; the whole file has `length` bytes.
+    Rest { end: u64, length: u64 },
     /// The part already has every byte.
     Complete,
     /// The part is of no use; ask again for the whole.
@@ -110,13 +110,17 @@ fn is_transient(status: StatusCode) -> bool {
     }
 }
 
+/// Encodings were excluded in the request; an encoded body is not the file, and its ranges are not either.
+fn encoding(headers: &HeaderMap) -> Option<&str> {
+    text(headers, header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+}
+
 fn whole(headers: &HeaderMap) -> Answer {
-    // Encodings were excluded in the request; an encoded body is not the file, and its ranges are not either.
-    match text(headers, header::CONTENT_ENCODING) {
-        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
+    match encoding(headers) {
+        Some(encoding) => {
             Answer::Refused { cause: format!("the answer is encoded ({encoding})"), absent: false }
         }
-        _ => Answer::Whole { length: content_length(headers), validator: Validator::of(headers) },
+        None => Answer::Whole { length: content_length(headers), validator: Validator::of(headers) },
     }
 }
 
@@ -128,10 +132,11 @@ fn rest(headers: &HeaderMap, asked: &Asked) -> Answer {
     let same_file = first == asked.offset
         && first <= last
         && last < length
+        && encoding(headers).is_none()
         && asked.length.is_none_or(|known| known == length)
         && content_length(headers).is_none_or(|count| count == last - first + 1)
-        && !asked.validator.contradicted_by(headers);
-    if same_file { Answer::Rest { length } } else { Answer::StartOver }
+        && !asked.validator.as_ref().is_some_and(|validator| validator.contradicted_by(headers));
+    if same_file { Answer::Rest { end: last + 1, length } } else { Answer::StartOver }
 }
 
 fn unsatisfiable(headers: &HeaderMap, asked: &Asked) -> Answer {

@@ -1,8 +1,10 @@
 //! Attempts, mirrors and retries.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use url::Url;
 
 use super::backoff::Backoff;
 use super::failure::Failure;
@@ -11,6 +13,7 @@ use super::job::{Job, blocking};
 use super::local;
 use super::location::Location;
 use super::part::{self, Promise};
+use super::ranges::{self, Split, Way};
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{Progress, Step};
@@ -29,6 +32,8 @@ const MOST_START_OVERS: u32 = 2;
 pub struct Policy {
     /// Attempts at one location, in a row and without headway, before it is given up.
     pub attempts: u32,
+    /// Connections for one file at most; 1: one stream.
+    pub connections: usize,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long a connection may be silent.
@@ -41,6 +46,7 @@ impl From<&DownloadSettings> for Policy {
     fn from(settings: &DownloadSettings) -> Self {
         Self {
             attempts: settings.attempts.max(1),
+            connections: settings.connections.max(1),
             connect_timeout: Duration::from_secs(settings.connect_timeout_s),
             stall_timeout: Duration::from_secs(settings.stall_timeout_s),
             backoff: Backoff::default(),
@@ -74,7 +80,7 @@ pub struct Fetched {
     pub size: u64,
     /// Bytes that came over the network, or out of the source folder, in this call.
     pub transferred: u64,
-    /// The first byte at which bytes from before were continued and kept.
+    /// How many bytes from before were continued and kept; the first one after them, where they have no gaps.
     pub resumed_from: Option<u64>,
     /// It was here already.
     pub cached: bool,
@@ -86,6 +92,8 @@ pub struct Fetcher {
     policy: Policy,
     progress: Progress,
     client: reqwest::Client,
+    /// Made with the first large file.
+    many: OnceLock<reqwest::Client>,
 }
 
 impl Fetcher {
@@ -97,7 +105,7 @@ impl Fetcher {
     /// With any policy.
     pub fn with_policy(store: Arc<Store>, policy: Policy, progress: Progress) -> Result<Self> {
         let client = http::client(&policy)?;
-        Ok(Self { store, policy, progress, client })
+        Ok(Self { store, policy, progress, client, many: OnceLock::new() })
     }
 
     /// Reads a small document. One over `limit` bytes is `Code::DocumentTooLarge`.
@@ -183,6 +191,7 @@ impl Fetcher {
     /// Tries one location until it has given the file or is given up.
     async fn try_location(&self, job: &mut Job<'_>, at: &Location) -> Result<Fetched, Failure> {
         let (mut failures, mut start_overs, mut furthest) = (0, 0, job.length());
+        job.moved_on();
         loop {
             match self.attempt(job, at).await {
                 Err(Failure::Passing { fault, wait }) => {
@@ -212,12 +221,33 @@ impl Fetcher {
     async fn attempt(&self, job: &mut Job<'_>, at: &Location) -> Result<Fetched, Failure> {
         if !job.is_whole().await? {
             match (at.url(), at.path()) {
-                (Some(url), _) => http::fetch(job, &self.client, at, url).await?,
+                (Some(url), _) => self.over_http(job, at, url).await?,
                 (None, Some(path)) => local::copy(job, at, path).await?,
                 (None, None) => {}
             }
         }
         job.finish(at).await
+    }
+
+    async fn over_http(&self, job: &mut Job<'_>, at: &Location, url: &Url) -> Result<(), Failure> {
+        let connections = self.policy.connections;
+        let way = job.way(at, connections);
+        let answered = match way {
+            Way::OneStream => None,
+            way => match ranges::fetch(job, self.many()?, connections, at, url, way).await? {
+                Split::Done => return Ok(()),
+                Split::OneStream(answered) => answered,
+            },
+        };
+        http::fetch(job, &self.client, at, url, answered).await
+    }
+
+    fn many(&self) -> Result<&reqwest::Client> {
+        if let Some(client) = self.many.get() {
+            return Ok(client);
+        }
+        let client = http::client_for_many(&self.policy)?;
+        Ok(self.many.get_or_init(|| client))
     }
 
     async fn pause(&self, step: Step, name: &str, failures: u32, fault: &Fault, asked: Option<Duration>) {

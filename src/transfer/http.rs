@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use futures_util::TryStreamExt;
 use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
-use reqwest::{Client, RequestBuilder, Url, redirect};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url, redirect};
 
 use super::answer::{self, Answer, Asked};
 use super::failure::Failure;
@@ -18,14 +18,25 @@ const MOST_REDIRECTS: usize = 10;
 /// The client all requests go through. It drops credentials when a redirect leaves the host, and sends no
 /// `Referer`, which could carry an access token out of the query.
 pub(super) fn client(policy: &Policy) -> Result<Client> {
+    built(builder(policy))
+}
+
+/// The client of downloads over several connections: over HTTP/2 all requests would share one.
+pub(super) fn client_for_many(policy: &Policy) -> Result<Client> {
+    built(builder(policy).http1_only())
+}
+
+fn builder(policy: &Policy) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("compose-upgrade/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(policy.connect_timeout)
         .read_timeout(policy.stall_timeout)
         .referer(false)
         .redirect(redirect::Policy::custom(follow))
-        .build()
-        .map_err(|error| Fault::from_error(Code::SourceUnreachable, "(the HTTP client)", error))
+}
+
+fn built(builder: ClientBuilder) -> Result<Client> {
+    builder.build().map_err(|error| Fault::from_error(Code::SourceUnreachable, "(the HTTP client)", error))
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
@@ -47,30 +58,30 @@ fn may_follow(previous: &[Url], next: &Url) -> Result<(), &'static str> {
 }
 
 /// A request for the bytes as they are: a compressed transfer would have neither their hash nor their ranges.
-fn get(client: &Client, url: &Url) -> RequestBuilder {
+pub(super) fn get(client: &Client, url: &Url) -> RequestBuilder {
     client.get(url.clone()).header(ACCEPT_ENCODING, "identity")
 }
 
-/// Fetches the file, or what the job's part lacks of it, into the part.
+/// Fetches the file, or what the job's part lacks of it, into the part by one stream. `answered` is an answer that is
+/// there already, to a request for the whole file.
 pub(super) async fn fetch(
     job: &mut Job<'_>,
     client: &Client,
     at: &Location,
     url: &Url,
+    answered: Option<Response>,
 ) -> Result<(), Failure> {
-    let asked = job.asked(at);
+    let asked = if answered.is_some() { None } else { job.asked(at) };
     if asked.is_none() && job.length() > 0 {
         job.start_over(None).await?;
     }
     if let Some(size) = job.size() {
         job.check_space(size.saturating_sub(job.length())).await?;
     }
-    let mut request = get(client, url);
-    if let Some(Asked { offset, validator, .. }) = &asked {
-        request = request.header(RANGE, format!("bytes={offset}-")).header(IF_RANGE, validator.value());
-    }
-    let response =
-        request.send().await.map_err(|error| Failure::of_client(Code::SourceUnreachable, at, error))?;
+    let response = match answered {
+        Some(response) => response,
+        None => ask(client, at, url, asked.as_ref()).await?,
+    };
     let answer = answer::read(response.status(), response.headers(), asked.as_ref(), SystemTime::now());
     let length = match answer {
         Answer::Whole { length, validator } => {
@@ -81,12 +92,13 @@ pub(super) async fn fetch(
             job.start_over(validator.map(|validator| (at, validator, length))).await?;
             length
         }
-        Answer::Rest { length } => {
+        Answer::Rest { length, .. } => {
             let offset = job.length();
             if job.size().is_some_and(|size| size != length) {
                 return Err(job.useless(at, "the file there has another length").await);
             }
             job.check_space(length - offset).await?;
+            job.on_part(|part| part.hash_all()).await?;
             job.continued(offset);
             Some(length)
         }
@@ -108,6 +120,18 @@ pub(super) async fn fetch(
         }
         _ => Ok(()),
     }
+}
+
+/// Asks for the whole file, or for the rest of it.
+async fn ask(client: &Client, at: &Location, url: &Url, asked: Option<&Asked>) -> Result<Response, Failure> {
+    let mut request = get(client, url);
+    if let Some(Asked { offset, validator, .. }) = asked {
+        request = request.header(RANGE, format!("bytes={offset}-"));
+        if let Some(validator) = validator {
+            request = request.header(IF_RANGE, validator.value());
+        }
+    }
+    request.send().await.map_err(|error| Failure::of_client(Code::SourceUnreachable, at, error))
 }
 
 /// Fetches a small document into memory.
@@ -147,7 +171,7 @@ pub(super) fn too_large(at: &Location, found: u64, limit: u64) -> Fault {
 }
 
 /// The failure in an answer that has no body for us.
-fn failed(at: &Location, answer: Answer) -> Failure {
+pub(super) fn failed(at: &Location, answer: Answer) -> Failure {
     match answer {
         Answer::Later { cause, wait } => {
             Failure::Passing { fault: Fault::new(Code::SourceUnreachable, at, cause), wait }

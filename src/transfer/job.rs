@@ -1,5 +1,7 @@
 //! One file on its way: its part file, its row in the ledger, and what was counted.
 
+mod split;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use super::failure::Failure;
 use super::fetch::{Fetched, FileRequest};
 use super::ledger::{self, Row};
 use super::location::Location;
+use super::map;
 use super::part::{self, Part, Promise};
 use super::space;
 use crate::fault::{Code, Fault, Result};
@@ -36,6 +39,10 @@ pub(super) struct Job<'a> {
     resumed_from: Option<u64>,
     /// Whether the part held bytes from before when this attempt began.
     continuing: bool,
+    /// Whether the part holds ranges of the file, not just its first bytes.
+    in_ranges: bool,
+    /// Whether this location cannot serve ranges, or not the same file each time.
+    one_stream: bool,
 }
 
 impl<'a> Job<'a> {
@@ -52,13 +59,20 @@ impl<'a> Job<'a> {
         };
         let (destination, rows, row_key) = (request.destination.clone(), store.clone(), key.clone());
         let (part, row) = blocking(move || {
-            let part = Part::open(&destination)?;
-            let row = ledger::load(&rows, &row_key)?;
+            let mut part = Part::open(&destination)?;
             let own = part.path().display().to_string();
-            Ok((part, row.filter(|row| row.path == own)))
+            let row = ledger::load(&rows, &row_key)?.filter(|row| row.path == own);
+            if let Some(Row { validator, length: Some(length), extents: Some(durable), .. }) = &row {
+                let mut extents = durable.clone();
+                // What was written since, if the machine has not been started again.
+                extents.join(&map::read(part.path(), validator, *length).unwrap_or_default());
+                extents.cut_to(*length);
+                part.believe(extents)?;
+            }
+            Ok((part, row))
         })
         .await?;
-        let length = part.length();
+        let (length, in_ranges) = (part.length(), part.extents().is_some());
         let part = Arc::new(Mutex::new(part));
         Ok(Self {
             request,
@@ -71,6 +85,8 @@ impl<'a> Job<'a> {
             transferred: 0,
             resumed_from: None,
             continuing: false,
+            in_ranges,
+            one_stream: false,
         })
     }
 
@@ -97,7 +113,8 @@ impl<'a> Job<'a> {
     /// Whether the part already is the file: a run that was killed between the last byte and the rename.
     pub(super) async fn is_whole(&mut self) -> Result<bool> {
         let promise = self.promise();
-        let whole = self.length > 0 && self.on_part(move |part| Ok(part.is_whole(&promise))).await?;
+        let length = self.request.size.or(self.row.as_ref().and_then(|row| row.length));
+        let whole = self.length > 0 && self.on_part(move |part| part.is_whole(&promise, length)).await?;
         if whole {
             self.resumed_from = Some(self.length);
         }
@@ -107,12 +124,13 @@ impl<'a> Job<'a> {
     /// What to ask `at` for so that the part is continued; none if nothing could prove the file the same.
     pub(super) fn asked(&mut self, at: &Location) -> Option<Asked> {
         let row = self.row.as_ref().filter(|row| row.address == at.to_string());
-        let fits = self.length > 0 && self.request.size.is_none_or(|size| self.length < size);
+        let fits =
+            !self.in_ranges && self.length > 0 && self.request.size.is_none_or(|size| self.length < size);
         self.continuing = fits && row.is_some();
         row.filter(|_| fits).map(|row| Asked {
             offset: self.length,
             length: row.length,
-            validator: row.validator.clone(),
+            validator: Some(row.validator.clone()),
         })
     }
 
@@ -160,7 +178,7 @@ impl<'a> Job<'a> {
         self.resumed_from = None;
         let row = proof.map(|(at, validator, length)| {
             let path = part::path_for(&self.request.destination).display().to_string();
-            Row { path, address: at.to_string(), validator, length }
+            Row { path, address: at.to_string(), validator, length, extents: None }
         });
         let known = self.row.is_some();
         self.row = row.clone();
@@ -281,13 +299,14 @@ impl<'a> Job<'a> {
         work: impl FnOnce(&mut Part) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let part = self.part.clone();
-        let (result, length) = blocking(move || {
+        let (result, length, in_ranges) = blocking(move || {
             let mut part = lock(&part);
             let result = work(&mut part);
-            Ok((result, part.length()))
+            Ok((result, part.length(), part.extents().is_some()))
         })
         .await?;
         self.length = length;
+        self.in_ranges = in_ranges;
         result
     }
 }
@@ -308,7 +327,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     joined(spawn_blocking(work).await)
 }
 
-fn joined<T>(outcome: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+/// What a blocking thread ended with; its panic goes on here.
+pub(super) fn joined<T>(outcome: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
     match outcome {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -3,6 +3,7 @@
 mod documents;
 mod faults;
 mod plain;
+mod ranges;
 mod resume;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +66,7 @@ impl Scene {
         let backoff = Backoff { base: Duration::from_millis(1), ..Backoff::default() };
         let policy = Policy {
             attempts,
+            connections: 8,
             connect_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_millis(300),
             backoff,

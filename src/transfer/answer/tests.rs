@@ -13,7 +13,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn asked() -> Asked {
-    Asked { offset: 5, length: Some(10), validator: Validator::ETag("\"a\"".into()) }
+    Asked { offset: 5, length: Some(10), validator: Some(Validator::ETag("\"a\"".into())) }
 }
 
 fn answer(status: u16, pairs: &[(&'static str, &str)], asked: Option<&Asked>) -> Answer {
@@ -68,6 +68,7 @@ fn the_rest_is_taken_only_from_the_same_file() {
         &[("content-range", "lines 5-9/10")],
         &[("content-range", "bytes +5-9/10")],
         &[("content-range", "bytes 5-9/10"), ("etag", "\"b\"")],
+        &[("content-range", "bytes 5-9/10"), ("content-encoding", "gzip")],
         &[("content-range", "bytes 5-9/10"), ("etag", "W/\"a\"")],
         &[("content-range", "bytes 5-9/10"), ("content-length", "6")],
         &[("content-type", "multipart/byteranges; boundary=x")],
@@ -75,14 +76,19 @@ fn the_rest_is_taken_only_from_the_same_file() {
     for pairs in start_over {
         assert_eq!(answer(206, pairs, Some(&asked())), Answer::StartOver, "{pairs:?}");
     }
-    let rest: &[&[(&'static str, &str)]] = &[
-        &[("content-range", "bytes 5-9/10")],
-        &[("content-range", "bytes 5-9/10"), ("etag", "\"a\""), ("content-length", "5")],
-        &[("content-range", "bytes 5-7/10")], // less than asked is still the same file
+    let rest: &[(u64, &[(&'static str, &str)])] = &[
+        (10, &[("content-range", "bytes 5-9/10")]),
+        (10, &[("content-range", "bytes 5-9/10"), ("etag", "\"a\""), ("content-length", "5")]),
+        (8, &[("content-range", "bytes 5-7/10")]), // less than asked is still the same file
     ];
-    for pairs in rest {
-        assert_eq!(answer(206, pairs, Some(&asked())), Answer::Rest { length: 10 }, "{pairs:?}");
+    for (end, pairs) in rest {
+        let expected = Answer::Rest { end: *end, length: 10 };
+        assert_eq!(answer(206, pairs, Some(&asked())), expected, "{pairs:?}");
     }
+    // The first request knows neither length nor validator: whatever file it is, it is the one.
+    let first = Asked { offset: 5, length: None, validator: None };
+    let pairs = [("content-range", "bytes 5-9/11"), ("etag", "\"b\"")];
+    assert_eq!(answer(206, &pairs, Some(&first)), Answer::Rest { end: 10, length: 11 });
     assert!(matches!(answer(206, &[("content-range", "bytes 0-9/10")], None), Answer::Refused { .. }));
 }
 

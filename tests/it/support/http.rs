@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -103,6 +103,12 @@ struct Shared {
     once: Mutex<HashMap<String, VecDeque<Twist>>>,
     always: Mutex<HashMap<String, Twist>>,
     closing: AtomicBool,
+    /// Body bytes that were sent.
+    sent: AtomicU64,
+    /// Requests being answered, the most there were at once, and how many there may be before they get 503.
+    busy: AtomicUsize,
+    busiest: AtomicUsize,
+    room: AtomicUsize,
 }
 
 /// Serves until it is dropped.
@@ -122,6 +128,10 @@ impl HttpServer {
             once: Mutex::default(),
             always: Mutex::default(),
             closing: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            busy: AtomicUsize::new(0),
+            busiest: AtomicUsize::new(0),
+            room: AtomicUsize::new(usize::MAX),
         });
         let own = shared.clone();
         std::thread::spawn(move || {
@@ -166,6 +176,21 @@ impl HttpServer {
         self.shared.log.lock().unwrap().clone()
     }
 
+    /// Answers 503 with `Retry-After: 1` while so many requests are being answered.
+    pub fn at_most(&self, requests: usize) {
+        self.shared.room.store(requests, Ordering::SeqCst);
+    }
+
+    /// The most requests that were answered at once.
+    pub fn busiest(&self) -> usize {
+        self.shared.busiest.load(Ordering::SeqCst)
+    }
+
+    /// Body bytes that were sent so far.
+    pub fn bytes_sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
     /// The statuses `path` was answered with.
     pub fn statuses(&self, path: &str) -> Vec<u16> {
         self.log().iter().filter(|e| e.request.path == path).map(|e| e.status).collect()
@@ -184,7 +209,11 @@ fn serve(shared: &Shared, mut stream: TcpStream) -> std::io::Result<()> {
     let queued = shared.once.lock().unwrap().get_mut(&request.path).and_then(VecDeque::pop_front);
     let twist = queued.or_else(|| shared.always.lock().unwrap().get(&request.path).cloned());
     let honest = |request: &Request| answer(&shared.root, request);
+    let place = Place::take(shared);
     let response = match twist {
+        _ if place.number > shared.room.load(Ordering::SeqCst) => {
+            Response::new(503, "full").set("Retry-After", 1)
+        }
         Some(twist) => twist(request.clone(), &honest),
         None => honest(&request),
     };
@@ -197,14 +226,41 @@ fn serve(shared: &Shared, mut stream: TcpStream) -> std::io::Result<()> {
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
     if !bodiless {
-        send_body(&mut stream, &response)?;
+        send_body(place, &mut stream, &response)?;
     }
     stream.shutdown(Shutdown::Write)?;
     // Until the client has gone: closing with unread data would reset what is still on its way.
     std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
 }
 
-fn send_body(stream: &mut TcpStream, response: &Response) -> std::io::Result<()> {
+/// A request that is being answered.
+struct Place<'a> {
+    shared: &'a Shared,
+    number: usize,
+}
+
+impl<'a> Place<'a> {
+    fn take(shared: &'a Shared) -> Self {
+        let number = shared.busy.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.busiest.fetch_max(number, Ordering::SeqCst);
+        Self { shared, number }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.shared.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Gives the place back with the last bytes, so that who has received all is not counted any more.
+fn send_body(place: Place<'_>, stream: &mut TcpStream, response: &Response) -> std::io::Result<()> {
+    let shared = place.shared;
+    let mut place = Some(place);
+    let mut length = match &response.body {
+        Body::Bytes(bytes) => bytes.len() as u64,
+        Body::File { count, .. } => *count,
+    };
     let mut body: Box<dyn Read> = match &response.body {
         Body::Bytes(bytes) => Box::new(&bytes[..]),
         Body::File { path, first, count } => {
@@ -225,7 +281,12 @@ fn send_body(stream: &mut TcpStream, response: &Response) -> std::io::Result<()>
         if let Some(pace) = response.pace {
             std::thread::sleep(pace);
         }
+        length -= count as u64;
+        if length == 0 {
+            drop(place.take());
+        }
         stream.write_all(&buffer[..count])?;
+        shared.sent.fetch_add(count as u64, Ordering::SeqCst);
         left -= count as u64;
     }
     if response.stall_after.is_some() {
@@ -297,18 +358,18 @@ fn answer(root: &Path, request: &Request) -> Response {
         format!("\"{:x}-{:x}-{:x}.{:x}\"", metadata.ino(), length, metadata.mtime(), metadata.mtime_nsec());
     let date = httpdate(modified);
     let same = request.header("if-range").is_none_or(|value| value == tag || value == date);
-    let first = request.header("range").filter(|_| same).and_then(range_start);
-    let (status, first, count) = match first {
-        Some(first) if first >= length => {
+    let range = request.header("range").filter(|_| same).and_then(range);
+    let (status, first, count) = match range {
+        Some((first, _)) if first >= length => {
             return Response::new(416, "").set("Content-Range", format!("bytes */{length}"));
         }
-        Some(first) => (206, first, length - first),
+        Some((first, last)) => (206, first, last.map_or(length, |last| length.min(last + 1)) - first),
         None => (200, 0, length),
     };
     let mut response = Response::new(status, "");
     response.body = Body::File { path, first, count };
     if status == 206 {
-        response = response.set("Content-Range", format!("bytes {first}-{}/{length}", length - 1));
+        response = response.set("Content-Range", format!("bytes {first}-{}/{length}", first + count - 1));
     }
     response
         .set("Content-Length", count)
@@ -318,9 +379,11 @@ fn answer(root: &Path, request: &Request) -> Response {
         .set("Date", httpdate(SystemTime::now()))
 }
 
-/// `bytes=N-` only: what the client sends.
-fn range_start(range: &str) -> Option<u64> {
-    range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+/// `bytes=N-` and `bytes=N-M`: what the client sends.
+fn range(range: &str) -> Option<(u64, Option<u64>)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let last = if last.is_empty() { None } else { Some(last.parse().ok()?) };
+    Some((first.parse().ok()?, last))
 }
 
 fn httpdate(at: SystemTime) -> String {

@@ -1,0 +1,136 @@
+//! What a job is to a download by ranges.
+
+use std::ops::Range;
+
+use super::Job;
+use crate::fault::Result;
+use crate::messages::Say;
+use crate::progress::{Meter, Step, Unit};
+use crate::release::digest::Hasher;
+use crate::transfer::answer::Validator;
+use crate::transfer::extents::Extents;
+use crate::transfer::ledger::{self, Row};
+use crate::transfer::location::Location;
+use crate::transfer::map::Map;
+use crate::transfer::part;
+use crate::transfer::ranges::{Begun, WORTHWHILE, Way};
+
+impl Job<'_> {
+    /// How what the part lacks can be fetched from `at` over at most `connections` connections.
+    pub(in crate::transfer) fn way(&self, at: &Location, connections: usize) -> Way {
+        if self.one_stream {
+            return Way::OneStream;
+        }
+        let several = connections > 1;
+        let large = |length: u64| several && length >= WORTHWHILE;
+        let known = self.row.as_ref().and_then(|row| Some((row, row.length.or(self.request.size)?)));
+        if let Some((row, length)) = known {
+            let elsewhere = row.address != at.to_string();
+            let go_on = Way::Continue { validator: row.validator.clone(), length, elsewhere };
+            // With holes in it, even one connection goes by ranges. Another location has to name the same tag, and the
+            // promised hash decides in the end: tags mean something only at the address they come from.
+            let vouched = self.has_hash() && matches!(row.validator, Validator::ETag(_));
+            if self.in_ranges && self.length > 0 && (!elsewhere || vouched) {
+                return go_on;
+            }
+            if !self.in_ranges && self.length > 0 && !elsewhere {
+                let rest = length.checked_sub(self.length);
+                return if rest.is_some_and(large) { go_on } else { Way::OneStream };
+            }
+        }
+        if self.request.size.is_some_and(large) { Way::Probe } else { Way::OneStream }
+    }
+
+    /// The first bytes of a file of `length` that the part lacks, `most` at most.
+    pub(in crate::transfer) async fn first_lacking(
+        &mut self,
+        length: u64,
+        most: u64,
+    ) -> Result<Option<Range<u64>>> {
+        self.on_part(move |part| {
+            let has = part.extents().cloned().unwrap_or_else(|| Extents::prefix(part.length()));
+            Ok(has.missing(length).take_first(most))
+        })
+        .await
+    }
+
+    /// Ranges are of no use at this location.
+    pub(in crate::transfer) fn only_one_stream(&mut self) {
+        self.one_stream = true;
+    }
+
+    /// Another location is tried.
+    pub(in crate::transfer) fn moved_on(&mut self) {
+        self.one_stream = false;
+    }
+
+    /// Makes the part ready for ranges of the file at `at`, which `validator` proves the same: what is in it stays, or
+    /// goes where this is a new beginning.
+    pub(in crate::transfer) async fn begin(
+        &mut self,
+        at: &Location,
+        validator: &Validator,
+        length: u64,
+        anew: bool,
+    ) -> Result<Begun> {
+        self.continuing = !anew && self.length > 0;
+        if self.continuing {
+            self.continued(self.length);
+        } else {
+            self.resumed_from = None;
+        }
+        let mut row = Row {
+            path: part::path_for(&self.request.destination).display().to_string(),
+            address: at.to_string(),
+            validator: validator.clone(),
+            length: Some(length),
+            extents: Some(Extents::default()),
+        };
+        let moved = self.row.as_ref().is_none_or(|former| former.address != row.address);
+        self.row = Some(row.clone());
+        let (store, key) = (self.store.clone(), self.key.clone());
+        self.on_part(move |part| {
+            // A row must never vouch for bytes that came before it, nor for such that are not on the disk.
+            if anew {
+                part.clear()?;
+                ledger::save(&store, &key, &row)?;
+            } else if moved || part.extents().is_none() {
+                part.sync()?;
+                row.extents = part.extents().cloned().or(Some(Extents::prefix(part.length())));
+                ledger::save(&store, &key, &row)?;
+            }
+            part.spread(length)?;
+            let extents = part.extents().cloned().unwrap_or_default();
+            let map = Map::create(part.path(), &row.validator, length, &extents)?;
+            let (file, path) = (part.file(), part.path().to_owned());
+            Ok(Begun { file, path, extents, hasher: part.lend_hash(), map, store, key })
+        })
+        .await
+    }
+
+    /// Takes note of what is in the part now, and of its hash.
+    pub(in crate::transfer) async fn fetched(&mut self, extents: Extents, hasher: Hasher) -> Result<()> {
+        self.on_part(move |part| {
+            part.fetched(extents, hasher);
+            Ok(())
+        })
+        .await
+    }
+
+    /// `count` bytes came over the network.
+    pub(in crate::transfer) fn came(&mut self, count: u64) {
+        self.transferred += count;
+    }
+
+    /// The meter of the whole file.
+    pub(in crate::transfer) fn meter(&self, length: u64) -> Meter {
+        let say = Say::DownloadStarted { name: self.request.name.clone() };
+        self.progress.meter(Step::DownloadingUpdate, say, Unit::Bytes, Some(length))
+    }
+
+    /// Refuses when the disk has no room for what a file of `length` bytes still has to take of it.
+    pub(in crate::transfer) async fn check_room(&mut self, length: u64) -> Result<()> {
+        let taken = self.on_part(|part| part.allocated()).await?;
+        self.check_space(length.saturating_sub(taken)).await
+    }
+}
