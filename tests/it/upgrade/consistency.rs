@@ -236,6 +236,60 @@ fn a_name_that_means_nothing_is_told() {
 }
 
 #[test]
+fn a_name_that_a_volume_and_a_path_have_both_hides_neither() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        let hook = "[backup.data.data]\nway = 'hook'\nservice = 'db'\ndump = ['cat', '/rows/table']\nrestore = ['cat']";
+        r.service("db", &format!("{IDLE}\nvolumes: ['data:/rows']"))
+            .service("app", &format!("{IDLE}\nvolumes: ['./data:/data']"))
+            .sections("volumes: {data: {}}")
+            .toml(&format!("{HEALTH}{hook}\n"));
+    });
+    let device = Device::init(&stack);
+    device.sh("db", "echo one > /rows/table");
+    device.sh("app", "echo one > /data/file");
+    let settings = device.read("client.toml");
+    let shown = |exclude: &str| {
+        device.write("client.toml", &settings.replace("exclude = []", &format!("exclude = [{exclude}]")));
+        let said = device.client(&["backup", "create", "--lang", "en"]);
+        assert!(said.status.success(), "{said:?}");
+        let said =
+            String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+        let (_, all) = device.ask(&["backup", "list"]);
+        let id = all["backups"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+        let contents = device.ask(&["backup", "show", &id]).1["contents"].to_string();
+        (contents.contains("dumps/volumes/data"), contents.contains("persist/data/file"), said)
+    };
+    assert!(settings.contains("exclude = []"), "{settings}");
+    let (dump, file, said) = shown("");
+    assert!(dump && file && !said.contains("both"), "{said}");
+    let (dump, file, said) = shown("'volumes/data'");
+    assert!(!dump && file && !said.contains("both"), "{said}");
+    let (dump, file, said) = shown("'data'");
+    assert!(!dump && !file && said.contains("volumes/data or persist/data"), "{said}");
+}
+
+#[test]
+fn a_dump_that_says_nothing_or_has_no_service_is_told() {
+    let (_stack, device) = installed("way = 'warm'");
+    let settings = device.read("client.toml");
+    let hook = |service: &str| {
+        let commands = "dump = ['sh', '-c', ':']\nrestore = ['cat']";
+        format!("{settings}\n[backup.data.rows]\nway = 'hook'\nservice = '{service}'\n{commands}\n")
+    };
+    device.write("client.toml", &hook("db"));
+    let (code, told) = device.ask(&["backup", "create"]);
+    assert_eq!((code, &told["error"]["code"]), (1, &"BACKUP_FAILED".into()), "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("wrote nothing"), "{told}");
+
+    device.write("client.toml", &hook("bd"));
+    let output = device.client(&["backup", "create", "--lang", "en"]);
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("backup.data.rows") && said.contains("bd"), "{said}");
+}
+
+#[test]
 fn what_was_installed_and_what_was_edited_is_in_it_too() {
     let mut stack = Stack::new();
     stack.release("1.0.0", |r| {
