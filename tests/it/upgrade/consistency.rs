@@ -67,6 +67,50 @@ fn what_a_killed_backup_had_stopped_runs_again_after_the_next_command() {
     assert_eq!(device.ask(&["backup", "verify", &id]).0, 0);
 }
 
+#[test]
+fn what_a_killed_backup_holds_is_told_by_doctor_and_let_go() {
+    for (way, mend) in [("warm", &["doctor", "--fix"][..]), ("stop", &["backup", "prune"])] {
+        let (_stack, device) = installed(&format!("way = '{way}'"));
+        let mut killed = device.command(&["backup", "create"]);
+        let output = killed.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
+        assert!(output.status.code().is_none(), "it was not killed: {output:?}");
+        let told = |args: &[&str]| {
+            let (code, found) = device.ask(args);
+            (code, found.to_string().contains("a backup that did not end"))
+        };
+        assert_eq!(told(&["doctor", "--lang", "en"]), (1, true), "{way}");
+        device.client(mend);
+        assert!(!told(&["doctor", "--lang", "en"]).1, "{way}");
+        assert_eq!(device.sh("db", "cat /rows/table"), "one", "{way}");
+    }
+}
+
+#[test]
+fn where_one_cannot_go_on_the_others_do() {
+    let beside = tempfile::tempdir().unwrap();
+    let file = beside.path().join("file");
+    fs::write(&file, "").unwrap();
+    let bound = format!("{{type: bind, source: '{}', target: /file}}", file.display());
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("db", &format!("{IDLE}\nvolumes: ['rows:/rows', {bound}]"))
+            .service("app", &format!("{IDLE}\nvolumes: ['rows:/rows']\ndepends_on: [db]"))
+            .sections("volumes: {rows: {}}")
+            .toml(&format!("{HEALTH}[backup.data.rows]\nway = 'stop'\n"));
+    });
+    let device = Device::init(&stack);
+    let mut killed = device.command(&["backup", "create"]);
+    killed.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
+    let run = |device: &Device| (device.container("db").running, device.container("app").running);
+    assert_eq!(run(&device), (false, false));
+    fs::remove_file(&file).unwrap();
+    let (code, told) = device.ask(&["backup", "prune"]);
+    assert_eq!((code, run(&device)), (1, (false, true)), "{told}");
+    fs::write(&file, "").unwrap();
+    let (code, told) = device.ask(&["backup", "prune"]);
+    assert_eq!((code, run(&device)), (0, (true, true)), "it is still known: {told}");
+}
+
 const HOOK: &str = "way = 'hook'\nservice = 'db'\ndump = ['sh', '-c', 'test ! -e /rows/killed || kill -9 $$; test ! -e /rows/broken && cat /rows/table']\n\
     restore = ['sh', '-c', 'cat > /rows/new && test ! -e /rows/stuck && mv /rows/new /rows/table']";
 
