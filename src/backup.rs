@@ -51,6 +51,7 @@ pub use scan::{PartContent, PartTar};
 pub use selection::{Scope, Selection};
 pub use stage::Stage;
 
+use std::collections::HashSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -153,8 +154,27 @@ impl BackupManager {
     /// Deletes what `rules` no longer keep, oldest first, and gives it back.
     pub fn prune(&self, rules: &Rules<'_>) -> Result<Vec<Record>> {
         let _writer = self.lock_writer("backup prune")?;
-        let gone = retention::superfluous(&self.list()?, rules, OffsetDateTime::now_utc());
-        gone.iter().map(|id| self.delete_locked(id)).collect()
+        let (all, now) = (self.list()?, OffsetDateTime::now_utc());
+        let lost = self.without_archive(&all)?;
+        let there: Vec<Record> = all.iter().filter(|one| !lost.contains(&one.id)).cloned().collect();
+        // What is lost keeps nothing else from being kept; its row goes when it would have gone anyway.
+        let mut gone: HashSet<String> = retention::superfluous(&all, rules, now).into_iter().collect();
+        gone.retain(|id| lost.contains(id));
+        gone.extend(retention::superfluous(&there, rules, now));
+        let gone = all.iter().filter(|one| gone.contains(&one.id));
+        gone.map(|one| self.delete_locked(&one.id)).collect()
+    }
+
+    /// The IDs of those that should have an archive and have none: a hand removed it, or its disk is away.
+    fn without_archive(&self, records: &[Record]) -> Result<HashSet<String>> {
+        let mut lost = HashSet::new();
+        for record in records.iter().filter(|record| record.status == Status::Complete) {
+            let path = self.path_of(record);
+            if !path.try_exists().at(&path)? {
+                lost.insert(record.id.clone());
+            }
+        }
+        Ok(lost)
     }
 
     fn delete_locked(&self, id: &str) -> Result<Record> {

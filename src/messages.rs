@@ -46,6 +46,8 @@ pub enum Say {
     CopyCompared { id: String },
     DumpStarted { service: String },
     BackupNameUnknown { name: String },
+    BackupNameOfBoth { name: String },
+    BackupServiceUnknown { name: String, service: String },
     BackupFinished { id: String },
     RestoreStarted { id: String },
     Adopting { folder: String },
@@ -137,6 +139,12 @@ impl Say {
             DumpStarted { service } => format!("{service} writes out its data"),
             BackupNameUnknown { name } => format!(
                 "[backup] names {name}, which is neither a named volume nor a persist path of this release; nothing comes of it"
+            ),
+            BackupNameOfBoth { name } => format!(
+                "backup.exclude names {name}, which is a named volume and a persist path; both are left out. Write volumes/{name} or persist/{name} to leave out one"
+            ),
+            BackupServiceUnknown { name, service } => format!(
+                "backup.data.{name} names the service {service}, which the stack does not have; no command is run, and the files are backed up"
             ),
             BackupTaken { id } => format!("the data of backup {id} is copied; its archive is being written"),
             BackupFinished { id } => format!("backup {id} is complete"),
@@ -303,6 +311,12 @@ impl Say {
             DumpStarted { service } => format!("{service} 正在导出数据"),
             BackupNameUnknown { name } => {
                 format!("[backup] 中的 {name} 既不是本版本的命名卷，也不是持久路径；该设置不起作用")
+            }
+            BackupNameOfBoth { name } => format!(
+                "backup.exclude 中的 {name} 既是命名卷，也是持久路径；两者都不会备份。如只需排除其一，请写 volumes/{name} 或 persist/{name}"
+            ),
+            BackupServiceUnknown { name, service } => {
+                format!("backup.data.{name} 中的服务 {service} 不存在；不会运行导出命令，改为备份文件")
             }
             BackupTaken { id } => format!("备份 {id} 的数据已复制，正在写入归档"),
             BackupFinished { id } => format!("备份创建成功 {id}"),

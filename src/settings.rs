@@ -2,6 +2,7 @@
 
 mod copy;
 mod data;
+mod piece;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Code, Fault, IoContext, Result};
 pub use copy::{CopySettings, CopyTarget, Credentials};
 pub use data::{DataPolicy, Way};
+pub use piece::Piece;
 
 /// The settings of an installation. A missing file is all defaults; an unknown key is an error, because a
 /// misspelt setting that is silently ignored is worse.
@@ -52,7 +54,7 @@ pub struct BackupSettings {
     pub keep: usize,
     /// What is kept of the others.
     pub retention: RetentionSettings,
-    /// Named volumes (Compose keys) or persist paths that are left out.
+    /// Named volumes (Compose keys) or persist paths that are left out; see [`Piece`] for what a name means.
     pub exclude: Vec<String>,
     /// Where whole backups are copied to.
     pub copy: CopySettings,

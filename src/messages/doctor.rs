@@ -27,6 +27,8 @@ pub enum Look {
     StateRebuilt,
     BackupsAgree,
     BackupProblem { what: String },
+    Held,
+    LetGo,
     ContainersWell { version: String },
     StackDown { current: String },
     ContainerMissing { service: String },
@@ -95,6 +97,10 @@ impl Look {
             BackupsAgree => "backup records and files agree".into(),
             BackupProblem { what } if zh => format!("备份记录与文件不一致：{what}"),
             BackupProblem { what } => format!("backup records and files do not agree: {what}"),
+            Held if zh => "中断的备份留下了已暂停或已停止的容器".into(),
+            Held => "a backup that did not end left containers paused or stopped".into(),
+            LetGo if zh => "备份暂停或停止的容器已恢复运行".into(),
+            LetGo => "what a backup had left paused or stopped goes on again".into(),
             ContainersWell { version } if zh => format!("{version} 的所有容器都在运行"),
             ContainersWell { version } => format!("all containers of {version} are there and run"),
             StackDown { .. } if zh => "应用没有任何容器".into(),
@@ -173,6 +179,7 @@ impl Look {
             ContainerMissing { .. } => {
                 ["Run 'client upgrade': it makes it again.", "请运行 'client upgrade'，它会重新创建该容器。"]
             }
+            Held => ["Run 'client doctor --fix'.", "请运行 'client doctor --fix'。"],
             BackupProblem { .. } => ["Run 'client backup prune'.", "请运行 'client backup prune'。"],
             _ => ["", ""],
         };

@@ -16,6 +16,7 @@ use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::bundle::{BundleSummary, pack};
 use crate::release::operations::Operations;
 use crate::release::{Digest, ReleaseInfo, Version};
+use crate::settings::Piece;
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -195,9 +196,10 @@ fn check_services(folder: &Path, settings: &ReleaseToml, model: &Value) -> Resul
 fn check_data(folder: &Path, settings: &ReleaseToml, model: &Value) -> Result<()> {
     let volumes = model.get("volumes").and_then(Value::as_object);
     let persist = settings.persist();
-    let known = |name: &str| {
-        volumes.is_some_and(|volumes| volumes.contains_key(name)) || persist.iter().any(|path| path == name)
-    };
+    let volumes = volumes.into_iter().flat_map(|volumes| volumes.keys());
+    let pieces = volumes.map(|key| Piece::Volume(key)).chain(persist.iter().map(|path| Piece::Path(path)));
+    let pieces: Vec<Piece<'_>> = pieces.collect();
+    let known = |name: &str| pieces.iter().any(|piece| piece.is_named(name));
     match settings.named_data().find(|(name, _)| !known(name)) {
         None => Ok(()),
         Some((name, place)) => {

@@ -264,16 +264,20 @@ pub fn backup_delete(installation: &Installation, id: &str) -> Result<Record> {
     installation.backup_manager().delete(id)
 }
 
-/// Deletes what the retention rules no longer keep, after mending records and files that do not agree.
-pub fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
+/// Deletes what the retention rules no longer keep, after mending what a backup that was killed left: containers held
+/// still, records and files that do not agree.
+pub async fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
     let _lock = installation.lock("backup prune")?;
+    let thawed = thaw_held(installation).await;
     let manager = installation.backup_manager();
     manager.reconcile()?;
     let packing = Packing::from(&installation.settings.backup);
     for left in manager.staged()? {
         whole(&manager, &left.id, &packing)?;
     }
-    installation.prune_backups(&[])
+    let gone = installation.prune_backups(&[])?;
+    // An engine that does not answer is no reason to keep a disk full, but is told.
+    thawed.map(|_| gone)
 }
 
 /// Whether an earlier change waits for a person.
@@ -297,10 +301,16 @@ async fn settle(installation: &Installation, tools: &Tools, progress: &Progress)
 pub async fn thaw(installation: &Installation) -> Result<()> {
     // Whoever holds the lock by now is at work with it.
     let Ok(_lock) = installation.lock("thaw") else { return Ok(()) };
-    if !quiet::is_held(installation)? {
-        return Ok(());
+    thaw_held(installation).await.map(drop)
+}
+
+/// Under the lock: lets go on what was held, and says whether anything was.
+async fn thaw_held(installation: &Installation) -> Result<bool> {
+    let held = quiet::is_held(installation)?;
+    if held {
+        quiet::thaw(installation, &crate::docker::Engine::connect().await?).await?;
     }
-    quiet::thaw(installation, &crate::docker::Engine::connect().await?).await
+    Ok(held)
 }
 
 fn restore_plan(version: &Version) -> Plan {

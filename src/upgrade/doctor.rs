@@ -1,6 +1,7 @@
 //! `client doctor`: looks at everything an upgrade depends on and says how to mend it.
 
 mod current;
+mod held;
 
 use std::path::Path;
 
@@ -61,6 +62,8 @@ pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding>
     report.source(&installation, progress).await;
     report.current(&installation, tools.as_ref().ok(), lock.is_some(), progress).await;
     if let Ok(tools) = &tools {
+        // Before the rest looks at containers.
+        report.held(&installation, tools, lock.is_some()).await;
         report.ways(&installation, tools, lock.is_some(), progress).await;
         report.containers(&installation, tools).await;
     }

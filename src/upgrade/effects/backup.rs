@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::data::{Data, Purpose, all_data, info_of, mounts_any, part, unknown_names};
+use super::data::{Data, Purpose, all_data, doubtful_names, info_of, mounts_any, part};
 use super::quiet::Writers;
 use super::{besides, dump};
 use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
@@ -135,8 +135,18 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
     let model = Model::from_file(&world.work_file(OLD_MODEL)?)?;
     let mut containers = world.engine.containers(world.project()).await?;
     let mut data: Vec<Data> = all_data(world, &model, &containers, Purpose::Backup).await?;
-    for name in unknown_names(world, &data) {
+    let doubtful = doubtful_names(world, &model)?;
+    for name in doubtful.unknown {
         world.warn(Step::CreatingBackup, Say::BackupNameUnknown { name })?;
+    }
+    for name in doubtful.both {
+        world.warn(Step::CreatingBackup, Say::BackupNameOfBoth { name })?;
+    }
+    for (name, service) in data.iter().filter_map(Data::hook) {
+        if model.service(service).is_none() {
+            let (name, service) = (name.to_owned(), service.to_owned());
+            world.warn(Step::CreatingBackup, Say::BackupServiceUnknown { name, service })?;
+        }
     }
     containers.retain(|one| one.state == State::Running);
     // What is to be put back by itself comes back as files, whatever has become of the service meanwhile.

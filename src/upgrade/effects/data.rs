@@ -7,7 +7,7 @@ use crate::backup::{Origin, Part, PartKind, Selection};
 use crate::docker::{Container, Model, Service};
 use crate::fault::{Code, Fault, Result};
 use crate::release::ReleaseInfo;
-use crate::settings::{DataPolicy, Way};
+use crate::settings::{DataPolicy, Piece, Way};
 use crate::upgrade::releases;
 use crate::upgrade::world::World;
 
@@ -40,9 +40,17 @@ pub struct Data {
     pub place: Place,
     /// How it is backed up.
     pub policy: DataPolicy,
+    /// The name in `[backup.data]` that says so; none where nothing does.
+    pub said_of: Option<String>,
 }
 
 impl Data {
+    /// The name under which a command is said to give it, and the service that the command runs in.
+    pub fn hook(&self) -> Option<(&str, &str)> {
+        let service = self.policy.service.as_deref().filter(|_| self.policy.way == Way::Hook)?;
+        Some((self.said_of.as_deref()?, service))
+    }
+
     fn selection(&self) -> Selection {
         Selection { include: self.policy.include.clone(), exclude: self.policy.exclude.clone() }
     }
@@ -68,11 +76,11 @@ pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
     let current = world.layout().current();
     let persist = world.target().map(|info| releases::persist(&info, &world.installation.settings));
     let persist = persist.unwrap_or_default();
-    let persist = persist.iter().filter(|path| is_wanted(world, &path_part(path)));
+    let persist = persist.iter().filter(|path| is_wanted(world, &Piece::Path(path).part()));
     let paths: Vec<_> = persist.map(|path| current.join(path)).collect();
     let holds = |service: &Service| {
         let inside = |mount: &std::path::PathBuf| paths.iter().any(|path| mount.starts_with(path));
-        service.volumes().any(|(key, _)| is_wanted(world, &volume_part(key)))
+        service.volumes().any(|(key, _)| is_wanted(world, &Piece::Volume(key).part()))
             || service.host_paths().iter().any(inside)
     };
     model.services().into_iter().filter(holds).map(|service| service.name).collect()
@@ -86,7 +94,7 @@ pub async fn all_data(
     purpose: Purpose,
 ) -> Result<Vec<Data>> {
     let info = info_of(world)?;
-    let excluded = |key: &str| excludes(world, &info).any(|pattern| pattern == key);
+    let excluded = |piece: Piece<'_>| excludes(world, &info).any(|name| piece.is_named(name));
     let mut volumes: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for service in model.services() {
         for (key, path) in service.volumes() {
@@ -94,7 +102,7 @@ pub async fn all_data(
         }
     }
     let mut data = Vec::new();
-    for (key, uses) in volumes.into_iter().filter(|(key, _)| !excluded(key)) {
+    for (key, uses) in volumes.into_iter().filter(|(key, _)| !excluded(Piece::Volume(key))) {
         let Some(name) = volume_name(model, &key) else { continue };
         let Some(volume) = world.engine.volume(&name).await? else { continue };
         let on_disk = volume.local_plain && world.engine.is_local() && volume.mountpoint.read_dir().is_ok();
@@ -109,8 +117,10 @@ pub async fn all_data(
         let place = place.ok_or_else(|| {
             Fault::new(Code::BackupFailed, name, "no container mounts the volume, so it cannot be read")
         })?;
-        let policy = policy_of(world, &info, &key);
-        data.push(Data { name: volume_part(&key), kind: PartKind::Volume { volume: key }, place, policy });
+        let piece = Piece::Volume(&key);
+        let (said_of, policy) = policy_of(world, &info, model, piece);
+        let name = piece.part();
+        data.push(Data { name, kind: PartKind::Volume { volume: key }, place, policy, said_of });
     }
     for path in releases::persist(&info, &world.installation.settings) {
         // Containers are made from what .env says now; another one under them would not be theirs.
@@ -118,7 +128,7 @@ pub async fn all_data(
             continue;
         }
         let shared = world.layout().shared().join(&path);
-        if excluded(&path) {
+        if excluded(Piece::Path(&path)) {
             continue;
         }
         // After an adoption the data is elsewhere, behind a link. What is gone can still be restored.
@@ -128,9 +138,10 @@ pub async fn all_data(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Fault::io(&shared, error)),
         };
-        let policy = policy_of(world, &info, &path);
-        let name = path_part(&path);
-        data.push(Data { name, kind: PartKind::Path { path }, place: Place::Disk(real), policy });
+        let piece = Piece::Path(&path);
+        let (said_of, policy) = policy_of(world, &info, model, piece);
+        let name = piece.part();
+        data.push(Data { name, kind: PartKind::Path { path }, place: Place::Disk(real), policy, said_of });
     }
     if purpose == Purpose::Restore {
         data.retain(|data| is_wanted(world, &data.name));
@@ -146,30 +157,44 @@ pub fn info_of(world: &World<'_>) -> Result<ReleaseInfo> {
     }
 }
 
-/// How a volume or persist path is backed up: as the operator says, else as the release says.
-fn policy_of(world: &World<'_>, info: &ReleaseInfo, key: &str) -> DataPolicy {
-    let settings = &world.installation.settings.backup.data;
-    settings.get(key).or_else(|| info.backup.data.get(key)).cloned().unwrap_or_default()
-}
-
-/// What the operator's settings name that is none of `data`, nor left out of it.
-pub fn unknown_names(world: &World<'_>, data: &[Data]) -> Vec<String> {
-    let settings = &world.installation.settings.backup;
-    let known = |name: &&String| {
-        settings.exclude.contains(name)
-            || data.iter().any(|data| data.name == volume_part(name) || data.name == path_part(name))
+/// How a piece of data is backed up, and the name that says so: as the operator says, else as the release says.
+fn policy_of(
+    world: &World<'_>,
+    info: &ReleaseInfo,
+    model: &Model,
+    piece: Piece<'_>,
+) -> (Option<String>, DataPolicy) {
+    let sayings = [&world.installation.settings.backup.data, &info.backup.data];
+    let shared = match piece {
+        Piece::Path(path) => model.volumes().iter().any(|volume| volume.key == path),
+        Piece::Volume(_) => false,
     };
-    settings.data.keys().filter(|name| !known(name)).cloned().collect()
+    let said = piece.policy(sayings, shared);
+    said.map_or_else(Default::default, |(name, policy)| (Some(name), policy.clone()))
 }
 
-/// The name of a volume's part in an archive.
-fn volume_part(key: &str) -> String {
-    format!("volumes/{key}")
+/// Of the names in the settings, those that do not mean what their writer may have had in mind.
+pub struct Doubtful {
+    /// What the operator's settings name that is no piece of the stack's data.
+    pub unknown: Vec<String>,
+    /// What is left out under a name that a volume and a persist path have both.
+    pub both: Vec<String>,
 }
 
-/// That of a persist path.
-fn path_part(path: &str) -> String {
-    format!("persist/{path}")
+/// Looks at the names in the settings.
+pub fn doubtful_names(world: &World<'_>, model: &Model) -> Result<Doubtful> {
+    let (info, settings) = (info_of(world)?, &world.installation.settings);
+    let (volumes, paths) = (model.volumes(), releases::persist(&info, settings));
+    let is_volume = |name: &String| volumes.iter().any(|volume| Piece::Volume(&volume.key).is_named(name));
+    let is_path = |name: &String| paths.iter().any(|path| Piece::Path(path).is_named(name));
+    let is_known =
+        |name: &&String| settings.backup.exclude.contains(name) || is_volume(name) || is_path(name);
+    let unknown = settings.backup.data.keys().filter(|name| !is_known(name)).cloned().collect();
+    // Every release has the usual persist paths, also where there is nothing in them.
+    let is_there = |name: &String| world.layout().shared().join(name).exists();
+    let both = excludes(world, &info).filter(|name| is_volume(name) && is_path(name) && is_there(name));
+    let both: BTreeSet<String> = both.cloned().collect();
+    Ok(Doubtful { unknown, both: both.into_iter().collect() })
 }
 
 fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<Item = &'a String> {

@@ -29,6 +29,11 @@ pub async fn take(world: &World<'_>, data: &Data, number: usize) -> Result<Part>
     // The last write may still be under way, and only this tells how it ended.
     file.flush().await.at(&path)?;
     file.sync_all().await.at(&path)?;
+    // Of a database that is empty, too, a dump says something.
+    if file.metadata().await.at(&path)?.len() == 0 {
+        let cause = "the dump command wrote nothing";
+        return Err(Fault::new(Code::BackupFailed, policy.dump.join(" "), cause));
+    }
     let kind = PartKind::Dump { of: data.name.clone(), service, restore: policy.restore.clone() };
     Ok(Part::new(name_of(&data.name), kind, Origin::Disk(path)))
 }

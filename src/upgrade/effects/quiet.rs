@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::volume;
-use crate::docker::{Container, Engine, Model, ReadyPolicy, Watched};
+use crate::docker::{Container, Engine, Model, ReadyPolicy, State, Watched};
 use crate::fault::{Code, Fault, Result};
 use crate::release::ReleaseInfo;
 use crate::state::meta;
@@ -60,12 +60,13 @@ impl Writers {
         Ok(())
     }
 
-    /// An error where one that was stopped runs again: somebody started it while its data was read.
+    /// An error where one that was held runs again: somebody let it go on while its data was read.
     pub async fn check_held(&self, world: &World<'_>) -> Result<()> {
-        for one in &self.stop {
-            let now = world.engine.container(&one.id).await?;
-            if now.is_some_and(|now| now.is_running()) {
-                let cause = "it was started by somebody else while its data was read";
+        let stopped = self.stop.iter().map(|one| (one, State::Exited));
+        let frozen = self.freeze.iter().map(|one| (one, State::Paused));
+        for (one, held_as) in stopped.chain(frozen) {
+            let Some(now) = world.engine.container(&one.id).await? else { continue };
+            if let Some(cause) = disturbed(held_as, now.state) {
                 return Err(Fault::new(Code::BackupFailed, &one.service, cause));
             }
         }
@@ -86,6 +87,19 @@ impl Writers {
         };
         let stood = [ms(&self.freeze, frozen), ms(&self.stop, stopped)].concat();
         world.learn(|facts| facts.frozen_ms.extend(stood))
+    }
+}
+
+/// What somebody did to a container that was held in one state and is found in another, where it may have written since.
+fn disturbed(held_as: State, now: State) -> Option<&'static str> {
+    match (held_as, now) {
+        (State::Paused, State::Running | State::Restarting) => {
+            Some("it was unpaused by somebody else while its data was read")
+        }
+        (State::Exited, State::Running | State::Restarting | State::Paused) => {
+            Some("it was started by somebody else while its data was read")
+        }
+        _ => None,
     }
 }
 
@@ -127,20 +141,28 @@ impl Held {
         })
     }
 
+    /// Lets all of them go on; where one cannot, the others do all the same, and the first fault is told at the end.
     async fn let_go(&self, installation: &Installation, engine: &Engine) -> Result<()> {
+        let mut result = Ok(());
         for id in self.frozen.iter().flat_map(|ids| ids.split_whitespace()) {
-            engine.unpause(id).await?;
+            result = result.and(engine.unpause(id).await);
         }
         for id in self.halted.iter().flat_map(|ids| ids.split_whitespace()) {
-            // One that is gone was replaced meanwhile.
-            if engine.container(id).await?.is_some() {
-                engine.start(id).await?;
-            }
+            result = result.and(start(engine, id).await);
         }
         if self.frozen.is_some() {
-            engine.remove(&volume::reader(&installation.settings.project), true).await?;
+            let reader = volume::reader(&installation.settings.project);
+            result = result.and(engine.remove(&reader, true).await);
         }
-        Ok(())
+        result
+    }
+}
+
+/// Starts a container; one that is gone was replaced meanwhile.
+async fn start(engine: &Engine, id: &str) -> Result<()> {
+    match engine.container(id).await? {
+        Some(_) => engine.start(id).await,
+        None => Ok(()),
     }
 }
 
@@ -165,5 +187,22 @@ pub async fn thaw_going_back(world: &mut World<'_>) -> Result<()> {
             world.written(forgotten)
         }
         Err(unreadable) => world.written(Err(unreadable)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lets_one_go_on_meanwhile_spoils_the_backup() {
+        use State::*;
+        assert!(disturbed(Paused, Running).is_some_and(|cause| cause.contains("unpaused")));
+        assert!(disturbed(Exited, Running).is_some_and(|cause| cause.contains("started")));
+        // Paused by somebody who had started it first.
+        assert!(disturbed(Exited, Paused).is_some());
+        for (held_as, now) in [(Paused, Paused), (Exited, Exited), (Paused, Exited), (Exited, Dead)] {
+            assert_eq!(disturbed(held_as, now), None, "{held_as:?} {now:?}");
+        }
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use compose_upgrade::Code;
-use compose_upgrade::backup::{BackupRequest, Kind, Origin, Packing, Part, PartKind, Problem, Rules, Status};
+use compose_upgrade::backup::{
+    BackupRequest, Kind, Origin, Packing, Part, PartKind, Problem, Record, Rules, Status,
+};
 use compose_upgrade::messages::Lang;
 use compose_upgrade::progress::{self, Event, Progress, Reporter};
 use compose_upgrade::settings::{ArchiveFormat, RetentionSettings};
@@ -246,6 +248,28 @@ fn retention_spares_what_is_protected_and_other_kinds() {
     bench.manager.delete(&manual.id).unwrap();
     assert_eq!(bench.files().len(), 2);
     assert_eq!(bench.manager.get(&manual.id).unwrap_err().code(), Code::BackupUnknown);
+}
+
+#[test]
+fn a_row_whose_archive_is_gone_does_not_count_as_a_backup_that_is_kept() {
+    let bench = bench_with_data();
+    let never = AtomicBool::new(false);
+    let made = (0..3).map(|_| {
+        let parts = vec![disk("data", bench.path("data"))];
+        let manual = BackupRequest { kind: Kind::Manual, ..request(parts) };
+        bench.manager.create(manual, &Progress::silent(), &never).unwrap()
+    });
+    let made: Vec<Record> = made.collect();
+    fs::remove_file(bench.manager.path_of(&made[2])).unwrap();
+    let retention = RetentionSettings { last: 1, ..RetentionSettings::default() };
+    let rules = Rules { keep: 1, retention: &retention, versions: &[], protected: &[] };
+    let gone: Vec<String> = bench.manager.prune(&rules).unwrap().into_iter().map(|one| one.id).collect();
+    assert_eq!(gone, [made[0].id.clone()]);
+    bench.manager.verify(&made[1].id, &never).unwrap();
+    // Nor does one that would go anyway stay for ever.
+    fs::remove_file(bench.manager.path_of(&made[1])).unwrap();
+    let gone: Vec<String> = bench.manager.prune(&rules).unwrap().into_iter().map(|one| one.id).collect();
+    assert_eq!(gone, [made[1].id.clone()]);
 }
 
 #[test]

@@ -271,11 +271,19 @@ fn only_the_chosen_files_are_packed() {
         ("exclude=['[']", "exclude"),
         ("name='../x'", "name"),
         ("[services.web]\none_shot=true", "no service web"),
+        ("[backup.data.rows]\nway='stop'", "rows is neither"),
+        ("[backup]\nexclude=['volumes/data']", "volumes/data is neither"),
+        ("[backup.data.data]\nway='hook'\nservice='db'\ndump=['x']\nrestore=['y']", "no service db"),
     ] {
         publisher.set("release.toml", text);
         let fault = publisher.refusal();
         assert!(fault.code() == Code::ConfigInvalid && fault.detail().contains(cause), "{text}: {fault}");
     }
+    publisher.set(
+        "release.toml",
+        "[backup]\nexclude=['data', 'persist/logs']\n[backup.data.'persist/data']\nway='stop'\n",
+    );
+    publisher.build("1.0.1").unwrap();
 }
 
 #[test]

@@ -67,6 +67,50 @@ fn what_a_killed_backup_had_stopped_runs_again_after_the_next_command() {
     assert_eq!(device.ask(&["backup", "verify", &id]).0, 0);
 }
 
+#[test]
+fn what_a_killed_backup_holds_is_told_by_doctor_and_let_go() {
+    for (way, mend) in [("warm", &["doctor", "--fix"][..]), ("stop", &["backup", "prune"])] {
+        let (_stack, device) = installed(&format!("way = '{way}'"));
+        let mut killed = device.command(&["backup", "create"]);
+        let output = killed.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
+        assert!(output.status.code().is_none(), "it was not killed: {output:?}");
+        let told = |args: &[&str]| {
+            let (code, found) = device.ask(args);
+            (code, found.to_string().contains("a backup that did not end"))
+        };
+        assert_eq!(told(&["doctor", "--lang", "en"]), (1, true), "{way}");
+        device.client(mend);
+        assert!(!told(&["doctor", "--lang", "en"]).1, "{way}");
+        assert_eq!(device.sh("db", "cat /rows/table"), "one", "{way}");
+    }
+}
+
+#[test]
+fn where_one_cannot_go_on_the_others_do() {
+    let beside = tempfile::tempdir().unwrap();
+    let file = beside.path().join("file");
+    fs::write(&file, "").unwrap();
+    let bound = format!("{{type: bind, source: '{}', target: /file}}", file.display());
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("db", &format!("{IDLE}\nvolumes: ['rows:/rows', {bound}]"))
+            .service("app", &format!("{IDLE}\nvolumes: ['rows:/rows']\ndepends_on: [db]"))
+            .sections("volumes: {rows: {}}")
+            .toml(&format!("{HEALTH}[backup.data.rows]\nway = 'stop'\n"));
+    });
+    let device = Device::init(&stack);
+    let mut killed = device.command(&["backup", "create"]);
+    killed.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
+    let run = |device: &Device| (device.container("db").running, device.container("app").running);
+    assert_eq!(run(&device), (false, false));
+    fs::remove_file(&file).unwrap();
+    let (code, told) = device.ask(&["backup", "prune"]);
+    assert_eq!((code, run(&device)), (1, (false, true)), "{told}");
+    fs::write(&file, "").unwrap();
+    let (code, told) = device.ask(&["backup", "prune"]);
+    assert_eq!((code, run(&device)), (0, (true, true)), "it is still known: {told}");
+}
+
 const HOOK: &str = "way = 'hook'\nservice = 'db'\ndump = ['sh', '-c', 'test ! -e /rows/killed || kill -9 $$; test ! -e /rows/broken && cat /rows/table']\n\
     restore = ['sh', '-c', 'cat > /rows/new && test ! -e /rows/stuck && mv /rows/new /rows/table']";
 
@@ -233,6 +277,60 @@ fn a_name_that_means_nothing_is_told() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("backup.data.rows") && said.contains("dump"), "{said}");
+}
+
+#[test]
+fn a_name_that_a_volume_and_a_path_have_both_hides_neither() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        let hook = "[backup.data.data]\nway = 'hook'\nservice = 'db'\ndump = ['cat', '/rows/table']\nrestore = ['cat']";
+        r.service("db", &format!("{IDLE}\nvolumes: ['data:/rows']"))
+            .service("app", &format!("{IDLE}\nvolumes: ['./data:/data']"))
+            .sections("volumes: {data: {}}")
+            .toml(&format!("{HEALTH}{hook}\n"));
+    });
+    let device = Device::init(&stack);
+    device.sh("db", "echo one > /rows/table");
+    device.sh("app", "echo one > /data/file");
+    let settings = device.read("client.toml");
+    let shown = |exclude: &str| {
+        device.write("client.toml", &settings.replace("exclude = []", &format!("exclude = [{exclude}]")));
+        let said = device.client(&["backup", "create", "--lang", "en"]);
+        assert!(said.status.success(), "{said:?}");
+        let said =
+            String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+        let (_, all) = device.ask(&["backup", "list"]);
+        let id = all["backups"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+        let contents = device.ask(&["backup", "show", &id]).1["contents"].to_string();
+        (contents.contains("dumps/volumes/data"), contents.contains("persist/data/file"), said)
+    };
+    assert!(settings.contains("exclude = []"), "{settings}");
+    let (dump, file, said) = shown("");
+    assert!(dump && file && !said.contains("both"), "{said}");
+    let (dump, file, said) = shown("'volumes/data'");
+    assert!(!dump && file && !said.contains("both"), "{said}");
+    let (dump, file, said) = shown("'data'");
+    assert!(!dump && !file && said.contains("volumes/data or persist/data"), "{said}");
+}
+
+#[test]
+fn a_dump_that_says_nothing_or_has_no_service_is_told() {
+    let (_stack, device) = installed("way = 'warm'");
+    let settings = device.read("client.toml");
+    let hook = |service: &str| {
+        let commands = "dump = ['sh', '-c', ':']\nrestore = ['cat']";
+        format!("{settings}\n[backup.data.rows]\nway = 'hook'\nservice = '{service}'\n{commands}\n")
+    };
+    device.write("client.toml", &hook("db"));
+    let (code, told) = device.ask(&["backup", "create"]);
+    assert_eq!((code, &told["error"]["code"]), (1, &"BACKUP_FAILED".into()), "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("wrote nothing"), "{told}");
+
+    device.write("client.toml", &hook("bd"));
+    let output = device.client(&["backup", "create", "--lang", "en"]);
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("backup.data.rows") && said.contains("bd"), "{said}");
 }
 
 #[test]
