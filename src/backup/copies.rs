@@ -67,9 +67,9 @@ enum Done {
 
 impl BackupManager {
     /// Copies every whole backup that has no copy in `to.to`, or had one that is not there any more, oldest first, and
-    /// reads each copy back. Nothing that is there is replaced. What cannot be copied keeps no other from it: the first
-    /// error is given when all were tried, and nothing is left of a copy that failed. Paths of `to` start at `root`. To
-    /// be called on a blocking thread of a tokio runtime.
+    /// reads each copy back. Nothing that is there is replaced. What cannot be copied keeps no other from it, unless the
+    /// place is away: the first error is given at the end. Nothing is left of a copy that failed. Paths of `to` start at
+    /// `root`. To be called on a blocking thread of a tokio runtime.
     pub fn copy(
         &self,
         to: &CopySettings,
@@ -92,12 +92,20 @@ impl BackupManager {
                 Ok(Done::Found) => found += 1,
                 Ok(Done::Copied(one)) => copied.push(one),
                 Err(fault) if fault.code() == Code::Interrupted => return Err(fault),
-                Err(fault) => faults.push(fault),
+                Err(fault) => {
+                    let away = place::is_away(&fault);
+                    faults.push(fault);
+                    // Each of the others would only wait for as long again.
+                    if away {
+                        break;
+                    }
+                }
             }
         }
         let (failed, all) = (faults.len(), faults.len() + found + copied.len());
         let Some(first) = faults.into_iter().next() else { return Ok(copied) };
-        let detail = format!("{} ({failed} of {all} backups could not be copied)", first.detail());
+        let detail =
+            format!("{} ({failed} of {all} backups that were tried could not be copied)", first.detail());
         Err(Fault::new(first.code(), first.object(), detail))
     }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, Error, MultipartUpload, ObjectStoreExt};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::place::{Draft, Place};
+use super::place::{self, Draft, Place};
 use crate::fault::{Code, Fault, Result};
 use crate::settings::CopySettings;
 
@@ -226,7 +227,27 @@ impl Read for Ranges<'_> {
     }
 }
 
-/// The outermost words of such an error say that there was one; the cause lies within.
+/// The outermost words of such an error say that there was one; the cause lies within. Where the storage could not be
+/// reached after all tries, it says so by its kind.
 fn told(error: Error) -> io::Error {
-    io::Error::other(error)
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
+    let is_away = |cause: &HttpError| matches!(cause.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout);
+    let away = causes.filter_map(|cause| cause.downcast_ref::<HttpError>()).any(is_away);
+    io::Error::new(if away { place::AWAY } else { io::ErrorKind::Other }, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_that_cannot_be_reached_is_told_from_one_that_refuses() {
+        let of = |kind| {
+            let source = Box::new(HttpError::new(kind, io::Error::other("no route")));
+            let error = told(Error::Generic { store: "S3", source });
+            place::is_away(&Fault::from_error(Code::BackupCopyFailed, "x", error))
+        };
+        assert!(of(HttpErrorKind::Connect) && of(HttpErrorKind::Timeout));
+        assert!(!of(HttpErrorKind::Decode) && !of(HttpErrorKind::Unknown));
+    }
 }

@@ -8,6 +8,15 @@ use super::folder::Folder;
 use crate::fault::{Code, Fault, Result};
 use crate::settings::{CopySettings, CopyTarget};
 
+/// What an error says where the place could not be reached at all.
+pub(super) const AWAY: io::ErrorKind = io::ErrorKind::NotConnected;
+
+/// Whether `fault` came about because the place could not be reached.
+pub(super) fn is_away(fault: &Fault) -> bool {
+    let cause = std::error::Error::source(fault).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == AWAY)
+}
+
 /// Somewhere that files can be written to, read back from and found again.
 pub(super) trait Place {
     /// How the file `name` there is called by people.
