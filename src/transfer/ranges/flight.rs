@@ -78,7 +78,8 @@ impl Errand<'_> {
             if wanted.is_empty() {
                 return Ok(());
             }
-            let body = self.ask(wanted.start..wanted.end.min(wanted.start + self.stride.bytes())).await?;
+            let end = wanted.end.min(wanted.start.saturating_add(self.stride.bytes()));
+            let body = self.ask(wanted.start..end).await?;
             let answered = Instant::now();
             self.receive(id, body).await?;
             let bytes = self.plan().wanted(id).start.saturating_sub(wanted.start);
