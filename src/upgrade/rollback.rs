@@ -207,16 +207,27 @@ fn migrated(installation: &Installation, from: &Version, to: &Version) -> Result
             return Ok(true);
         }
     }
+    Ok(skipped_migrations(installation)?.iter().any(|version| version > to && version <= from))
+}
+
+/// The releases that migrate data and were skipped by upgrades of this installation, as their plans say.
+fn skipped_migrations(installation: &Installation) -> Result<Vec<Version>> {
+    /// All that is of interest, so that a plan of any other form keeps nobody from going back.
+    #[derive(serde::Deserialize)]
+    struct Passed {
+        #[serde(default)]
+        skipped_migrations: Vec<Version>,
+    }
     let plans: Vec<(String, String)> = installation.store.with(|db| {
         db.prepare("SELECT id, plan FROM upgrades WHERE kind = 'upgrade'")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
     })?;
+    let mut skipped = Vec::new();
     for (id, plan) in plans {
-        let skipped = Plan::from_json(&plan, &id)?.skipped_migrations;
-        if skipped.iter().any(|version| version > to && version <= from) {
-            return Ok(true);
-        }
+        let passed: Passed = serde_json::from_str(&plan)
+            .map_err(|error| Fault::from_error(Code::JournalIllegal, id, error))?;
+        skipped.extend(passed.skipped_migrations);
     }
-    Ok(false)
+    Ok(skipped)
 }
