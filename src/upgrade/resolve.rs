@@ -123,9 +123,11 @@ async fn from_source(
     let mut between: Vec<Version> = newest.manifest.releases.clone();
     between.retain(|version| installed.is_some_and(|installed| version > installed) && *version < upto);
     between.sort();
-    let Between { floor, skipped_migrations } = look_between(&fetcher, &source, &between).await?;
+    // Only who insists on a version goes beyond a release that may not be skipped.
+    let beyond = options.force && options.target.is_some();
+    let Between { floor, skipped_migrations } = look_between(&fetcher, &source, &between, beyond).await?;
     if let Some(target) = &options.target {
-        if let Some(first) = floor.filter(|_| !options.force) {
+        if let Some(first) = floor.filter(|_| !beyond) {
             let cause = format!("{} may not be skipped on the way", first.manifest.version);
             return Err(Fault::new(Code::RequiresFrom, target, cause));
         }
@@ -208,8 +210,13 @@ struct Between {
     skipped_migrations: Vec<Version>,
 }
 
-/// Looks at the releases `between`, oldest first.
-async fn look_between(fetcher: &Fetcher, source: &Source, between: &[Version]) -> Result<Between> {
+/// Looks at the releases `between`, oldest first, up to the floor or `beyond` it.
+async fn look_between(
+    fetcher: &Fetcher,
+    source: &Source,
+    between: &[Version],
+    beyond: bool,
+) -> Result<Between> {
     let mut seen = Between::default();
     for version in between {
         let Some(found) = read_version(fetcher, source, version).await? else { continue };
@@ -218,6 +225,9 @@ async fn look_between(fetcher: &Fetcher, source: &Source, between: &[Version]) -
         }
         if found.manifest.requires.floor && seen.floor.is_none() {
             seen.floor = Some(found);
+            if !beyond {
+                break;
+            }
         }
     }
     Ok(seen)

@@ -56,6 +56,19 @@ impl Scene {
         Self { _folder: folder, source, destination, content, server, recorder, device }
     }
 
+    /// A process of its own that fetches the file, to be killed.
+    fn process(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--ignored", "--exact", "transfer::resume::the_process_that_is_killed"])
+            .env("CUTEST_URL", self.server.url_of(FILE))
+            .env("CUTEST_DEVICE", &self.device)
+            .env("CUTEST_HASH", Digest::of(&self.content).to_string())
+            .stdout(std::process::Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
     /// A fetcher as a new process would make it: only the disk carries over.
     fn fetcher(&self) -> Fetcher {
         self.fetcher_with(3)

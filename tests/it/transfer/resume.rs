@@ -217,9 +217,9 @@ async fn a_mirror_does_not_continue_another_s_part() {
     assert_eq!(mirror.log()[0].request.header("range"), None);
 }
 
-/// What the process in the next test does until it is killed.
+/// What the process of [`Scene::process`] does until it is killed.
 #[tokio::test]
-#[ignore = "run as a process of its own by the next test"]
+#[ignore = "run as a process of its own by other tests"]
 async fn the_process_that_is_killed() {
     let (Ok(url), Ok(device)) = (std::env::var("CUTEST_URL"), std::env::var("CUTEST_DEVICE")) else { return };
     let device = PathBuf::from(device);
@@ -230,7 +230,7 @@ async fn the_process_that_is_killed() {
         name: "stack.bundle".into(),
         destination: device.join("bundles/stack.bundle"),
         expect: Some(std::env::var("CUTEST_HASH").unwrap().parse().unwrap()),
-        size: None,
+        size: std::env::var("CUTEST_SIZE").ok().map(|size| size.parse().unwrap()),
     };
     fetcher.file(&request).await.unwrap();
 }
@@ -239,15 +239,7 @@ async fn the_process_that_is_killed() {
 async fn a_killed_process_loses_nothing_but_itself() {
     let scene = Scene::new(SIZE);
     scene.server.once(FILE, |request, honest| honest(&request).stall_after(HALF));
-    let mut process = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "transfer::resume::the_process_that_is_killed"])
-        .env("CUTEST_URL", scene.server.url_of(FILE))
-        .env("CUTEST_DEVICE", &scene.device)
-        .env("CUTEST_HASH", Digest::of(&scene.content).to_string())
-        .stdout(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut process = scene.process().spawn().unwrap();
     while scene.part_length() < HALF {
         assert_eq!(process.try_wait().unwrap(), None, "it ended by itself");
         tokio::time::sleep(Duration::from_millis(1)).await;
