@@ -4,6 +4,7 @@ mod bad;
 mod disk;
 pub mod engine;
 mod hand;
+mod hook;
 mod images;
 mod kill;
 
@@ -19,10 +20,18 @@ pub const RESTORE: &str = "SIGKILL in a restore";
 
 /// In the order of the table.
 pub fn all() -> Vec<Case> {
-    [kill::cases(), hand::cases(), engine::cases(), disk::cases(), bad::cases(), images::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        kill::cases(),
+        hand::cases(),
+        engine::cases(),
+        disk::cases(),
+        bad::cases(),
+        images::cases(),
+        hook::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 const UPGRADE: [&str; 5] = ["upgrade", "--yes", "--force", "--target", NEW];

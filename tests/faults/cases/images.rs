@@ -1,7 +1,7 @@
 //! Images that are not what they should be: spoilt on the way, or removed by an administrator.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{UPGRADE, outcome, then_upgrade};
 use crate::case::{Case, Ground, Outcome, Place};
@@ -26,7 +26,6 @@ pub fn cases() -> Vec<Case> {
         case("images of 'previous' and 'factory' removed before an upgrade", NEW, pruned_before_upgrade),
         case("images of the new version removed before its return", OLD, pruned_before_return),
         case("images removed while an upgrade fails", OLD, pruned_before_undo),
-        case("a hook is killed", OLD, hook),
     ]
 }
 
@@ -114,23 +113,4 @@ fn pruned_before_undo(ground: &mut Ground<'_, '_>) -> Outcome {
     whole::stack_is(site, OLD);
     site.shop.all_well();
     then_upgrade(ground, &done, began)
-}
-
-/// This client does not run hooks; a release with one cannot even be packed.
-fn hook(ground: &mut Ground<'_, '_>) -> Outcome {
-    let stack = ground.site.shop.scratch.path().join("stack-hook");
-    let copied = Done::of(
-        Command::new("cp").arg("-R").arg(ground.site.shop.scratch.path().join("stack-1.0.0")).arg(&stack),
-    );
-    copied.expect(0);
-    let path = stack.join("release.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{text}\n[hooks]\npre_stop = [\"true\"]\n")).unwrap();
-    let out = ground.site.shop.scratch.path().join("out-hook");
-    let mut build = crate::tiny::client();
-    build.args(["release", "build", "--version", "9.0.0", "--stack"]).arg(&stack).arg("--out").arg(&out);
-    let done = Done::of(&mut build);
-    std::fs::remove_dir_all(&stack).unwrap();
-    assert_ne!(done.code, Some(0), "a release with a hook was packed");
-    outcome("not applicable: hooks are refused", Duration::ZERO)
 }
