@@ -9,6 +9,7 @@
 //!
 //! ```text
 //! fetch.rs      attempts, mirrors, retries        (uses everything below)
+//! fetch/pieces  only some bytes of a file
 //! http.rs       one stream                        local.rs   one local file
 //! ranges.rs     several connections               map.rs     what was written, for a killed process
 //! part.rs       the part file: lock, hash, finish ledger.rs  the row about it
@@ -32,5 +33,5 @@ mod ranges;
 mod space;
 
 pub use backoff::Backoff;
-pub use fetch::{Fetched, Fetcher, FileRequest, Policy};
+pub use fetch::{Fetched, Fetcher, FileRequest, Pieces, Policy, Seed};
 pub use location::{Location, Source};

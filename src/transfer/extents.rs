@@ -60,16 +60,19 @@ impl Extents {
         Some(taken)
     }
 
-    /// What a file of `length` bytes lacks.
-    pub(super) fn missing(&self, length: u64) -> Self {
-        let mut missing = Self::default();
-        let mut at = 0;
+    /// Those that are not in `other`.
+    pub(super) fn without(&self, other: &Self) -> Self {
+        let mut left = Self::default();
         for (start, end) in &self.0 {
-            missing.add(at..(*start).min(length));
-            at = *end;
+            let mut at = *start;
+            let beside = other.0.partition_point(|(_, until)| *until <= at);
+            for (from, until) in other.0[beside..].iter().take_while(|(from, _)| from < end) {
+                left.add(at..*from);
+                at = *until;
+            }
+            left.add(at..*end);
         }
-        missing.add(at..length);
-        missing
+        left
     }
 
     /// Drops what is at `length` or later.
@@ -150,7 +153,7 @@ mod tests {
     proptest! {
         /// Against one bit a byte.
         #[test]
-        fn they_are_the_set_of_their_bytes(pairs in prop::collection::vec((0u64..60, 0u64..60), 0..12), length in 0u64..70) {
+        fn they_are_the_set_of_their_bytes(pairs in prop::collection::vec((0u64..60, 0u64..60), 0..12), others in prop::collection::vec((0u64..60, 0u64..60), 0..12), length in 0u64..70) {
             let mut bits = [false; 60];
             for (start, end) in &pairs {
                 (*start..*end).for_each(|at| bits[at as usize] = true);
@@ -159,14 +162,20 @@ mod tests {
             let has = |extents: &Extents, at: u64| extents.0.iter().any(|(start, end)| (*start..*end).contains(&at));
             for at in 0..60 {
                 prop_assert_eq!(has(&extents, at), bits[at as usize]);
-                prop_assert_eq!(has(&extents.missing(length), at), at < length && !bits[at as usize]);
+                prop_assert_eq!(has(&Extents::prefix(length).without(&extents), at), at < length && !bits[at as usize]);
             }
+            let others = of(&others);
+            let rest = extents.without(&others);
+            for at in 0..60 {
+                prop_assert_eq!(has(&rest, at), has(&extents, at) && !has(&others, at));
+            }
+            prop_assert!(rest.0.windows(2).all(|two| two[0].1 < two[1].0));
             prop_assert!(extents.0.windows(2).all(|two| two[0].1 < two[1].0));
             prop_assert_eq!(extents.total(), bits.iter().filter(|bit| **bit).count() as u64);
             prop_assert_eq!(extents.front(), bits.iter().take_while(|bit| **bit).count() as u64);
             let mut cut = extents.clone();
             cut.cut_to(length);
-            prop_assert_eq!(cut.total() + extents.missing(length).total(), length);
+            prop_assert_eq!(cut.total() + Extents::prefix(length).without(&extents).total(), length);
             let (mut rest, mut taken) = (extents.clone(), Extents::default());
             while let Some(range) = rest.take_first(7) {
                 prop_assert!(!range.is_empty() && range.end - range.start <= 7);

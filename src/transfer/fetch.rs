@@ -1,5 +1,10 @@
 //! Attempts, mirrors and retries.
 
+mod pieces;
+
+pub use pieces::Pieces;
+
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -67,6 +72,15 @@ pub struct FileRequest {
     pub expect: Option<Digest>,
     /// Its length, if that is known.
     pub size: Option<u64>,
+}
+
+/// Bytes of a file that are here already, in a file of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// Where they are, each at its place in the whole file.
+    pub path: PathBuf,
+    /// Which they are.
+    pub ranges: Vec<Range<u64>>,
 }
 
 /// A file that was fetched and verified.
@@ -147,6 +161,11 @@ impl Fetcher {
 
     /// Fetches a file. What is returned has the promised hash and length and lies at its destination.
     pub async fn file(&self, request: &FileRequest) -> Result<Fetched> {
+        self.file_from(request, None).await
+    }
+
+    /// Like [`Fetcher::file`], but what `seed` has of it is not fetched.
+    pub async fn file_from(&self, request: &FileRequest, seed: Option<&Seed>) -> Result<Fetched> {
         let name = || request.name.clone();
         if let Some(cached) = cached(request).await? {
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
@@ -162,6 +181,9 @@ impl Fetcher {
             job.tidy().await?;
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
             return Ok(cached);
+        }
+        if let Some(seed) = seed {
+            job.seed(seed).await?;
         }
         let mut fetched = None;
         for location in before {
@@ -276,7 +298,7 @@ async fn cached(request: &FileRequest) -> Result<Option<Fetched>> {
 }
 
 /// The fault of a download that failed everywhere; that an empty part could not be removed is added to it.
-async fn give_up(job: &mut Job<'_>, fault: Fault) -> Result<Fetched> {
+async fn give_up<T>(job: &mut Job<'_>, fault: Fault) -> Result<T> {
     match job.tidy().await {
         Ok(()) => Err(fault),
         Err(other) => {

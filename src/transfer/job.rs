@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::answer::{Asked, Validator};
+use super::extents::Extents;
 use super::failure::Failure;
 use super::fetch::{Fetched, FileRequest};
 use super::ledger::{self, Row};
@@ -43,6 +44,10 @@ pub(super) struct Job<'a> {
     in_ranges: bool,
     /// Whether this location cannot serve ranges, or not the same file each time.
     one_stream: bool,
+    /// What of the file is wanted; none where that is all of it.
+    only: Option<Extents>,
+    /// Whether what the part holds was put there from elsewhere and is kept though nothing proves it yet.
+    seeded: bool,
 }
 
 impl<'a> Job<'a> {
@@ -52,11 +57,7 @@ impl<'a> Job<'a> {
         store: &'a Arc<Store>,
         progress: &'a Progress,
     ) -> Result<Self> {
-        let key = match (&request.expect, request.locations.first()) {
-            (Some(hash), _) => hash.to_string(),
-            (None, Some(location)) => location.to_string(),
-            (None, None) => request.name.clone(),
-        };
+        let key = key_of(request);
         let (destination, rows, row_key) = (request.destination.clone(), store.clone(), key.clone());
         let (part, row) = blocking(move || {
             let mut part = Part::open(&destination)?;
@@ -87,6 +88,8 @@ impl<'a> Job<'a> {
             continuing: false,
             in_ranges,
             one_stream: false,
+            only: None,
+            seeded: false,
         })
     }
 
@@ -308,6 +311,15 @@ impl<'a> Job<'a> {
         self.length = length;
         self.in_ranges = in_ranges;
         result
+    }
+}
+
+/// What the ledger knows a request by.
+pub(super) fn key_of(request: &FileRequest) -> String {
+    match (&request.expect, request.locations.first()) {
+        (Some(hash), _) => hash.to_string(),
+        (None, Some(location)) => location.to_string(),
+        (None, None) => request.name.clone(),
     }
 }
 

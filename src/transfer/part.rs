@@ -1,7 +1,8 @@
 //! The part file: a download on its way to its name. Everything here blocks.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -171,10 +172,36 @@ impl Part {
             self.file.set_len(before).at(&self.path)?;
             return Err(Fault::io(&self.path, error));
         }
+        self.to_extents();
+        Ok(())
+    }
+
+    /// Makes it `length` bytes long, with holes that take no room on the disk.
+    pub(super) fn stretch(&mut self, length: u64) -> Result<()> {
+        self.file.set_len(length).at(&self.path)?;
+        self.to_extents();
+        Ok(())
+    }
+
+    /// Copies `ranges` of `source` to where they are in it, as far as `source` reaches.
+    pub(super) fn take_from(&mut self, source: &Path, ranges: &[Range<u64>]) -> Result<()> {
+        let mut from = File::open(source).at(source)?;
+        let mut extents = self.extents().cloned().unwrap_or_default();
+        for range in ranges {
+            from.seek(SeekFrom::Start(range.start)).at(source)?;
+            let mut to = &*self.file;
+            to.seek(SeekFrom::Start(range.start)).at(&self.path)?;
+            let count = range.end.saturating_sub(range.start);
+            let copied = std::io::copy(&mut (&from).take(count), &mut to).at(&self.path)?;
+            extents.add(range.start..range.start + copied);
+        }
+        self.believe(extents)
+    }
+
+    fn to_extents(&mut self) {
         if let Content::Prefix(had) = self.content {
             self.content = Content::Extents(Extents::prefix(had));
         }
-        Ok(())
     }
 
     /// Lends the hash out, to be taken further.

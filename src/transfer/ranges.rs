@@ -38,6 +38,7 @@ use disk::Disk;
 use flight::{Body, Errand};
 use plan::Plan;
 use start::{Start, start};
+pub(super) use start::{ask, is_question_refused};
 use stride::Stride;
 
 /// Below this many bytes one connection is as fast.
@@ -83,9 +84,10 @@ pub(super) async fn fetch(
         }
     };
     let begun = job.begin(at, &validator, length, anew).await?;
-    let missing = begun.extents.missing(length);
+    let wanted = job.wanted(length);
+    let missing = wanted.without(&begun.extents);
     let mut meter = job.meter(length);
-    meter.skip(length - missing.total());
+    meter.skip(wanted.total() - missing.total());
     let (disk, queue) = Disk::start(begun);
     let errand = Errand {
         client,

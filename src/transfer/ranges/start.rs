@@ -85,8 +85,13 @@ async fn resume(
 /// Asks for the first piece of a file of which nothing is known.
 async fn probe(job: &mut Job<'_>, client: &Client, at: &Location, url: &Url) -> Result<Start, Failure> {
     job.check_room(job.size().unwrap_or(0)).await?;
-    let response = ask(client, at, url, &(0..LEAST), None).await?;
-    let asked = Asked { offset: 0, length: None, validator: None };
+    let size = job.size().unwrap_or(u64::MAX);
+    let anew = !job.is_seeded();
+    let first =
+        if anew { job.wanted(size).take_first(LEAST) } else { job.first_lacking(size, LEAST).await? };
+    let Some(first) = first else { return Ok(Start::OneStream(None)) };
+    let response = ask(client, at, url, &first, None).await?;
+    let asked = Asked { offset: first.start, length: None, validator: None };
     match answer::read(response.status(), response.headers(), Some(&asked), SystemTime::now()) {
         Answer::Whole { .. } => Ok(Start::OneStream(Some(response))),
         Answer::Rest { end, length } => {
@@ -95,7 +100,7 @@ async fn probe(job: &mut Job<'_>, client: &Client, at: &Location, url: &Url) -> 
             };
             job.check_length(at, length)?;
             job.check_room(length).await?;
-            Ok(Start::Ranges { validator, length, first: Some(Body { response, end }), anew: true })
+            Ok(Start::Ranges { validator, length, first: Some(Body { response, end }), anew })
         }
         Answer::Complete | Answer::StartOver => Ok(Start::OneStream(None)),
         // A server that does not understand the question may still have the file.
@@ -105,7 +110,7 @@ async fn probe(job: &mut Job<'_>, client: &Client, at: &Location, url: &Url) -> 
 }
 
 /// Asks for a range; `validator` is for what the part has already.
-pub(super) async fn ask(
+pub(in crate::transfer) async fn ask(
     client: &Client,
     at: &Location,
     url: &Url,
@@ -120,6 +125,7 @@ pub(super) async fn ask(
     request.send().await.map_err(|error| Failure::of_client(Code::SourceUnreachable, at, error))
 }
 
-fn is_question_refused(status: StatusCode) -> bool {
+/// Whether the server may not have understood that it was asked for a range.
+pub(in crate::transfer) fn is_question_refused(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED)
 }

@@ -3,6 +3,7 @@
 mod hostile;
 mod journal;
 mod killed;
+mod pieces;
 
 use super::*;
 use crate::support::http::{Request, Response};
