@@ -177,6 +177,9 @@ codes! {
     IndexInvalid "INDEX_INVALID" Trust
         "the index {object} does not describe its bundle" "It was not used. Tell the vendor."
         "索引 {object} 与安装包不符" "该文件未被使用。请联系供应商。";
+    MemberNotFetched "MEMBER_NOT_FETCHED" Failed
+        "only a part of the bundle {object} was fetched" "The rest is fetched when it is needed; check that the source can be reached."
+        "安装包 {object} 只下载了一部分" "需要时会下载其余部分；请确认更新源可以访问。";
 
     EngineUnreachable "ENGINE_UNREACHABLE" Failed
         "the Docker Engine at {object} does not answer" "Start it (for example 'systemctl start docker') and run the command again."

@@ -16,6 +16,8 @@ mod archive;
 mod index;
 mod pack;
 mod reader;
+mod select;
+pub mod sparse;
 mod verified;
 mod writer;
 
@@ -23,6 +25,8 @@ pub use archive::ImageArchive;
 pub use index::{Encoding, Index, Member, index_path};
 pub use pack::pack;
 pub use reader::{Bundle, Entry, EntryKind};
+pub use select::Selection;
+pub use sparse::Sparse;
 pub use verified::{Verified, fault_of};
 pub use writer::{BundleSummary, BundleWriter};
 
@@ -52,6 +56,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self { entries: 200_000, member: 64 << 30, total: 64 << 30, document: 16 << 20 }
     }
+}
+
+/// The member of an image blob.
+fn blob(digest: &super::Digest) -> String {
+    format!("{IMAGES}/{}", super::oci::blob_path(digest))
 }
 
 /// Whether a link with `target` that lies in a real folder stays inside the release wherever it is put:

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::super::info::ImageInfo;
 use super::super::oci::{self, ImageName, ImageRow};
 use super::super::{Digest, oci::blob_path};
-use super::Bundle;
 use super::writer::header;
+use super::{Bundle, blob};
 use crate::fault::{Code, Fault, Result};
 
 /// A tar stream for `docker load`. A blob that is not what was promised ends it with an error that holds
@@ -54,6 +54,9 @@ impl Bundle {
             documents.insert(image.digest, manifest);
             documents.insert(image.id, self.small_blob(&image.id)?);
             for layer in image.layers.iter().filter(|layer| !present.contains(&layer.digest)) {
+                if !self.has_blob(&layer.digest) && self.is_sparse() {
+                    return Err(self.lacking(&blob(&layer.digest)));
+                }
                 if !self.has_blob(&layer.digest) {
                     let cause = format!("layer {} of {} is not in it", layer.digest, image.reference);
                     return Err(Fault::new(Code::BundleInvalid, self.path().display(), cause));

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::super::info::{ImageInfo, is_safe_relative};
 use super::super::tarball::{self, Section, TarEntry, TarKind};
-use super::super::{Digest, ReleaseInfo, oci};
-use super::{Encoding, IMAGES, Limits, RELEASE_JSON, STACK, Verified, ZST, fault_of, link_stays_inside};
+use super::super::{Digest, ReleaseInfo};
+use super::{
+    Encoding, IMAGES, Limits, RELEASE_JSON, STACK, Verified, ZST, blob, fault_of, link_stays_inside, sparse,
+};
 use crate::fault::{Code, Fault, IoContext, Result};
 
 /// Compressed members may need this much memory (2^27 bytes) to decode, no more.
@@ -52,12 +54,14 @@ pub struct Bundle {
     contents: Arc<Contents>,
 }
 
-struct Contents {
-    path: PathBuf,
-    size: u64,
-    limits: Limits,
-    info: ReleaseInfo,
-    entries: BTreeMap<String, Entry>,
+pub(super) struct Contents {
+    pub(super) path: PathBuf,
+    pub(super) size: u64,
+    pub(super) limits: Limits,
+    pub(super) info: ReleaseInfo,
+    pub(super) entries: BTreeMap<String, Entry>,
+    /// Of a sparse bundle: what is in the bundle and not here.
+    pub(super) absent: Option<BTreeSet<String>>,
 }
 
 impl Bundle {
@@ -69,6 +73,9 @@ impl Bundle {
     /// Opens the bundle `path`.
     pub fn open_with(path: impl AsRef<Path>, limits: Limits) -> Result<Self> {
         let path = path.as_ref();
+        if sparse::is_sparse_path(path) {
+            return sparse::open(path, limits);
+        }
         let name = path.display().to_string();
         let file = Arc::new(File::open(path).at(path)?);
         let size = file.metadata().at(path)?.len();
@@ -83,7 +90,16 @@ impl Bundle {
         let document = read_document(&file, &entries, RELEASE_JSON, &limits, &name)?;
         let info = ReleaseInfo::from_json(&document, &name)?;
         check_totals(&entries, &info, &limits, &name)?;
-        Ok(Self { file, contents: Arc::new(Contents { path: path.to_owned(), size, limits, info, entries }) })
+        Ok(Self::of(file, Contents { path: path.to_owned(), size, limits, info, entries, absent: None }))
+    }
+
+    pub(super) fn of(file: Arc<File>, contents: Contents) -> Self {
+        Self { file, contents: Arc::new(contents) }
+    }
+
+    /// Whether only some of its members are here; see [`sparse`].
+    pub fn is_sparse(&self) -> bool {
+        self.contents.absent.is_some()
     }
 
     /// What the release is.
@@ -131,7 +147,12 @@ impl Bundle {
 
     /// Whether the image is in the bundle with all its blobs; a patch leaves out those the version before has.
     pub fn has_image(&self, image: &ImageInfo) -> bool {
-        let layers = image.layers.iter().map(|layer| &layer.digest);
+        self.has_image_without(image, &BTreeSet::new())
+    }
+
+    /// The same where the layers in `present` need not be there.
+    pub fn has_image_without(&self, image: &ImageInfo, present: &BTreeSet<Digest>) -> bool {
+        let layers = image.layers.iter().map(|layer| &layer.digest).filter(|layer| !present.contains(layer));
         [&image.digest, &image.id].into_iter().chain(layers).all(|digest| self.has_blob(digest))
     }
 
@@ -155,12 +176,22 @@ impl Bundle {
         }
     }
 
+    /// Why there is no `path`: it is no member, or it was not fetched.
+    pub(super) fn lacking(&self, path: &str) -> Fault {
+        let fetched = self.contents.absent.as_ref().is_none_or(|absent| !absent.contains(path));
+        let (code, cause) = match fetched {
+            true => (Code::BundleInvalid, format!("{path} is missing")),
+            false => (Code::MemberNotFetched, format!("{path} was not fetched")),
+        };
+        Fault::new(code, self.path().display(), cause)
+    }
+
     pub(super) fn decoded(&self, path: &str) -> Result<Box<dyn Read + Send>> {
         match self.entry(path).map(|entry| &entry.kind) {
             Some(EntryKind::File { offset, length, encoding }) => {
                 decode(Section::new(self.file.clone(), *offset, *length), *encoding)
             }
-            _ => Err(Fault::new(Code::BundleInvalid, self.path().display(), format!("{path} is missing"))),
+            _ => Err(self.lacking(path)),
         }
     }
 }
@@ -169,10 +200,6 @@ impl std::fmt::Debug for Bundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bundle").field("path", &self.contents.path).finish_non_exhaustive()
     }
-}
-
-fn blob(digest: &Digest) -> String {
-    format!("{IMAGES}/{}", oci::blob_path(digest))
 }
 
 /// Turns a tar entry into one of ours, or says why it may not be in a bundle.
@@ -217,7 +244,7 @@ fn admit(raw: TarEntry, name: &str) -> Result<(String, Entry)> {
 }
 
 /// Nothing may lie below a file or a link: it would be written to where the link leads.
-fn refuse_paths_through_links(entries: &BTreeMap<String, Entry>) -> Result<()> {
+pub(super) fn refuse_paths_through_links(entries: &BTreeMap<String, Entry>) -> Result<()> {
     for path in entries.keys() {
         let mut parent = path.as_str();
         while let Some((above, _)) = parent.rsplit_once('/') {
@@ -230,7 +257,7 @@ fn refuse_paths_through_links(entries: &BTreeMap<String, Entry>) -> Result<()> {
     Ok(())
 }
 
-fn check_totals(
+pub(super) fn check_totals(
     entries: &BTreeMap<String, Entry>,
     info: &ReleaseInfo,
     limits: &Limits,
@@ -265,7 +292,7 @@ fn check_totals(
     Ok(())
 }
 
-fn read_document(
+pub(super) fn read_document(
     file: &Arc<File>,
     entries: &BTreeMap<String, Entry>,
     path: &str,
