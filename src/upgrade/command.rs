@@ -63,15 +63,18 @@ pub async fn plan(
         reason: service.reasons.join(", "),
     });
     let bytes = offer.bytes().unwrap_or(0);
+    let to_fetch = super::preview::bytes_to_fetch(installation, &tools.engine, &offer, progress).await?;
+    // A package that is fetched only in part takes no more room than that part.
+    let room = if to_fetch == 0 { bytes } else { to_fetch };
     Ok(PlanReport {
         schema: 1,
         from: offer.installed.clone(),
         to: offer.manifest.version.clone(),
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
-        bytes_to_fetch: super::preview::bytes_to_fetch(installation, &offer),
-        // The package, and as much again for what it unpacks to.
-        disk_needed: offer.manifest.requires.disk_bytes.unwrap_or(bytes * 2),
+        bytes_to_fetch: to_fetch,
+        // What is fetched, and as much again for what it unpacks to.
+        disk_needed: offer.manifest.requires.disk_bytes.unwrap_or(room * 2),
         steps,
         services: services.collect(),
         edits: edits_by_hand(installation, &offer)?,

@@ -8,8 +8,10 @@ use super::effects::prepare::bundle_path;
 use super::installation::Installation;
 use super::plan::{ChangePlan, Facts, Kind, Plan};
 use super::resolve::Offer;
+use super::ways::Keeper;
 use super::world::World;
 use super::{analyse, envfile, releases};
+use crate::docker::Engine;
 use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::Progress;
@@ -17,7 +19,7 @@ use crate::release::bundle::Bundle;
 use crate::release::operations::Operations;
 use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
-use crate::transfer::Location;
+use crate::transfer::{Fetcher, Location};
 
 /// The change as it would be planned; none where the package is not on this machine yet.
 pub async fn preview(
@@ -36,12 +38,24 @@ pub async fn preview(
     result.map(Some)
 }
 
-/// Bytes that an upgrade would fetch: none where the package is in `bundles/` already.
-pub fn bytes_to_fetch(installation: &Installation, offer: &Offer) -> u64 {
-    let cached = offer.package.as_ref().is_some_and(|package| {
-        package.hash.is_some() && installation.layout.bundles().join(&package.file).is_file()
-    });
-    if cached { 0 } else { offer.bytes().unwrap_or(0) }
+/// Bytes that an upgrade would fetch: none where the package is in `bundles/` already, and less than the package where the
+/// engine has some of its layers. Where that cannot be found out, an upgrade would fetch everything.
+pub async fn bytes_to_fetch(
+    installation: &Installation,
+    engine: &Engine,
+    offer: &Offer,
+    progress: &Progress,
+) -> Result<u64> {
+    let Some(package) = &offer.package else { return Ok(0) };
+    let bundle = installation.layout.bundles().join(&package.file);
+    if package.hash.is_some() && bundle.is_file() {
+        return Ok(0);
+    }
+    let keeper = Keeper::new(installation, engine, progress);
+    let download = &installation.settings.download;
+    let fetcher = Fetcher::new(installation.store.clone(), download, progress.clone())?;
+    let lacking = keeper.bytes_lacking(&fetcher, package, &bundle).await;
+    Ok(lacking.ok().flatten().or(package.size).unwrap_or(0))
 }
 
 /// The package, where it is a file of this machine.

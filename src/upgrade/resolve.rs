@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::api::{Quarantined, UpgradeOptions};
 use super::installation::Installation;
 use super::releases;
-use super::step::Package as PackageStep;
+use super::step::{Package as PackageStep, PackageIndex};
 use super::{quarantine, running};
 use crate::docker::Engine;
 use crate::fault::{Code, Fault, IoContext, Result};
@@ -75,7 +75,9 @@ pub async fn offer(
         },
         Strategy::Full => (Some(found.manifest.package_for(Some(arch))?), None),
     };
-    let package = package.map(|package| fetchable(installation, &found, package, options)).transpose()?;
+    let package = package
+        .map(|package| fetchable(installation, &found, package, options, installed.is_some()))
+        .transpose()?;
     if decision.strategy != Strategy::None {
         demands(engine, &found.manifest, installed.as_ref())?;
         let named = options.target.is_some() || options.bundle.is_some();
@@ -282,6 +284,7 @@ fn fetchable(
     found: &Found,
     package: &Package,
     options: &UpgradeOptions,
+    installed: bool,
 ) -> Result<PackageStep> {
     let mut locations = match &options.bundle {
         Some(_) => vec![found.document.clone()],
@@ -298,6 +301,9 @@ fn fetchable(
             "its hash is external, and nothing signed gives it",
         ));
     }
+    // The first release is the last line of defence, a file that a person names is here as a whole, and who wants
+    // everything anew gets everything.
+    let may_be_sparse = installed && options.bundle.is_none() && !options.force_full && hash.is_some();
     let file = match hash {
         Some(hash) => format!("{}.bundle", hash.hex()),
         None => format!("unverified-{}.bundle", found.manifest.version),
@@ -307,7 +313,15 @@ fn fetchable(
         hash,
         size: package.size,
         file,
+        index: if may_be_sparse { index(found, package)? } else { None },
     })
+}
+
+/// The index of a package, where the manifest vouches for it.
+fn index(found: &Found, package: &Package) -> Result<Option<PackageIndex>> {
+    let Some(index) = &package.index else { return Ok(None) };
+    let Some(hash) = index.hash.digest() else { return Ok(None) };
+    Ok(Some(PackageIndex { location: found.locate(&index.url)?.to_text(), hash }))
 }
 
 /// What the strategy needs to know of the installed release.

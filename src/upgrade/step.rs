@@ -80,6 +80,18 @@ pub struct Package {
     pub size: Option<u64>,
     /// Its name in `bundles/`.
     pub file: String,
+    /// The index of its members, where only those may be fetched that this machine lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<PackageIndex>,
+}
+
+/// Where the index of a package is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageIndex {
+    /// Where it is.
+    pub location: String,
+    /// What it must hash to.
+    pub hash: Digest,
 }
 
 /// A reference that moves from one image to another.

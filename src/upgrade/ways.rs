@@ -11,6 +11,7 @@ mod layers;
 mod repack;
 mod retention;
 mod source;
+mod sparse;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -29,8 +30,9 @@ use crate::progress::{Progress, Step};
 use crate::release::{ReleaseInfo, Version};
 
 pub use folder::info_of;
-pub use images::bring;
+pub use images::{bring, speaks_against_bundle};
 pub use retention::needed;
+pub use sparse::{Got, sparse_of};
 
 /// What mending needs besides the version. Cheap to make; it borrows nothing of a [`World`].
 pub struct Keeper<'a> {

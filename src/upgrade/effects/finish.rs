@@ -242,6 +242,10 @@ fn remove_bundles(world: &World<'_>) -> Result<()> {
         let entry = entry.at(&folder)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let needed = wanted.contains(&name)
+            || ways::sparse_of(&name).is_some_and(|bundle| {
+                // Until the whole one is there.
+                wanted.contains(&bundle) && !folder.join(bundle).is_file()
+            })
             || name.strip_suffix(".converted").is_some_and(|origin| wanted.contains(origin));
         if !needed && entry.file_type().at(entry.path())?.is_file() {
             fs::remove_file(entry.path()).at(entry.path())?;

@@ -1,6 +1,6 @@
 //! Images: the missing ones are loaded straight out of the bundle, all are pinned, references are moved.
 
-use crate::fault::Result;
+use crate::fault::{Code, Result};
 use crate::release::ReleaseInfo;
 use crate::release::info::ImageInfo;
 use crate::upgrade::step::TagMove;
@@ -12,9 +12,15 @@ pub fn pin(project: &str, image: &ImageInfo) -> String {
     format!("compose-upgrade.pin/{project}:{}", image.id.short())
 }
 
-/// Loads what the engine lacks, from `file` or from any other bundle here, and pins every image of the release.
+/// Loads what the engine lacks, from `file` or from any other bundle here, and pins every image of the release. Where that
+/// was fetched only in part and does not suffice, the rest is fetched.
 pub async fn load(world: &mut World<'_>, file: Option<&str>) -> Result<()> {
     let info = world.target()?;
+    let Err(fault) = ways::bring(&Keeper::of(world), &info, file).await else { return Ok(()) };
+    let curable = fault.code() == Code::ImageMissing || ways::speaks_against_bundle(fault.code());
+    if !curable || !super::prepare::complete(world, &fault).await? {
+        return Err(fault);
+    }
     ways::bring(&Keeper::of(world), &info, file).await.map(drop)
 }
 

@@ -6,20 +6,34 @@ use std::path::{Path, PathBuf};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
-use crate::progress::Step;
+use crate::progress;
 use crate::release::bundle::Bundle;
+use crate::release::bundle::sparse::sparse_path;
 use crate::release::operations::Operations;
 use crate::release::tree::verify_release;
 use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
 use crate::transfer::{Fetcher, FileRequest, Location};
-use crate::upgrade::step::Package;
-use crate::upgrade::ways::{self, Keeper};
+use crate::upgrade::step::{Package, Step};
+use crate::upgrade::ways::{self, Got, Keeper, speaks_against_bundle};
 use crate::upgrade::world::World;
 use crate::upgrade::{pointers, releases};
 
-/// Fetches the package into `bundles/`.
+/// Fetches the package into `bundles/`, or as much of it as is needed.
 pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
+    let (fetcher, request) = request(world, package)?;
+    // The bundles of the ways back are read meanwhile: the network is slower than the disk.
+    let keeper = Keeper::of(world);
+    let (transferred, bundles) =
+        tokio::join!(get(&keeper, &fetcher, package, &request), ways::bundles(&keeper));
+    let transferred = transferred?;
+    for way in bundles? {
+        ways::tell(world, way)?;
+    }
+    world.learn(|facts| facts.bytes_downloaded += transferred)
+}
+
+fn request(world: &World<'_>, package: &Package) -> Result<(Fetcher, FileRequest)> {
     let settings = &world.installation.settings.download;
     let fetcher = Fetcher::new(world.installation.store.clone(), settings, world.progress.clone())?;
     let folder = world.layout().bundles();
@@ -32,26 +46,59 @@ pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
         expect: package.hash,
         size: package.size,
     };
-    // The bundles of the ways back are read meanwhile: the network is slower than the disk.
-    let keeper = Keeper::of(world);
-    let (fetched, bundles) = tokio::join!(fetcher.file(&request), ways::bundles(&keeper));
-    let fetched = fetched?;
-    for way in bundles? {
-        ways::tell(world, way)?;
-    }
-    world.learn(|facts| facts.bytes_downloaded += fetched.transferred)
+    Ok((fetcher, request))
 }
 
-/// The bundle a fetched package is, or was converted into.
+/// Gets what is needed of the package; gives the bytes that came.
+async fn get(
+    keeper: &Keeper<'_>,
+    fetcher: &Fetcher,
+    package: &Package,
+    request: &FileRequest,
+) -> Result<u64> {
+    match keeper.fetch_lacking(fetcher, package, &request.destination).await? {
+        Got::Sparse(came) => Ok(came),
+        Got::Nothing(came) => Ok(came + keeper.whole(fetcher, request).await?),
+    }
+}
+
+/// Fetches the rest of the package, where only a part of it is here; false where that is not so.
+pub async fn complete(world: &mut World<'_>, cause: &Fault) -> Result<bool> {
+    let fetched = world.plan.prepare.iter().find_map(|step| match step {
+        Step::Fetch(package) => Some(package.clone()),
+        _ => None,
+    });
+    let Some(package) = fetched else { return Ok(false) };
+    let bundle = world.layout().bundles().join(&package.file);
+    if bundle.is_file() || !sparse_path(&bundle).is_file() {
+        return Ok(false);
+    }
+    let cause = cause.message(world.progress.lang());
+    world.progress.warning(progress::Step::DownloadingUpdate, Say::FetchingWhole { cause });
+    let (fetcher, request) = request(world, &package)?;
+    let came = Keeper::of(world).whole(&fetcher, &request).await?;
+    world.learn(|facts| facts.bytes_downloaded += came)?;
+    Ok(true)
+}
+
+/// The bundle a fetched package is, or was converted into, or what was fetched of it.
 pub fn bundle_path(bundles: &Path, file: &str) -> PathBuf {
     let converted = bundles.join(format!("{file}.converted"));
-    if converted.is_file() { converted } else { bundles.join(file) }
+    let whole = bundles.join(file);
+    let sparse = sparse_path(&whole);
+    match () {
+        () if converted.is_file() => converted,
+        () if !whole.is_file() && sparse.is_file() => sparse,
+        () => whole,
+    }
 }
 
 /// Makes the release folder, unless it is here and whole already.
 pub async fn unpack(world: &mut World<'_>, file: &str, patch: Option<&Operations>) -> Result<()> {
     let version = world.plan.to.clone();
-    world.progress.started(Step::ExtractingUpdate, Say::UnpackStarted { version: version.to_string() });
+    world
+        .progress
+        .started(progress::Step::ExtractingUpdate, Say::UnpackStarted { version: version.to_string() });
     let job = UnpackJob {
         layout: world.layout().clone(),
         settings: world.installation.settings.clone(),
@@ -61,7 +108,14 @@ pub async fn unpack(world: &mut World<'_>, file: &str, patch: Option<&Operations
         patch: patch.cloned(),
         id: world.id.clone(),
     };
-    let (job, staged) = blocking(move || job.stage().map(|staged| (job, staged))).await?;
+    let again = job.clone();
+    let staged = match blocking(move || again.stage()).await {
+        Err(fault) if speaks_against_bundle(fault.code()) && complete(world, &fault).await? => {
+            let again = job.clone();
+            blocking(move || again.stage()).await?
+        }
+        other => other?,
+    };
     if let Some(info) = staged {
         if job.place().exists() {
             // Before the folders change places, so that a killed process leaves no edit behind in the one that goes.
@@ -74,7 +128,9 @@ pub async fn unpack(world: &mut World<'_>, file: &str, patch: Option<&Operations
         }
         blocking(move || job.exchange()).await?;
     }
-    world.progress.finished(Step::ExtractingUpdate, Say::UnpackFinished { version: version.to_string() });
+    world
+        .progress
+        .finished(progress::Step::ExtractingUpdate, Say::UnpackFinished { version: version.to_string() });
     Ok(())
 }
 
@@ -83,6 +139,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// Unpacking off the async runtime.
+#[derive(Clone)]
 struct UnpackJob {
     layout: crate::layout::Layout,
     settings: crate::settings::Settings,
@@ -140,6 +197,7 @@ impl UnpackJob {
             Ok((self.layout.release(&from.to_string()), releases::require(&self.layout, &from)?))
         };
         if let Some(operations) = &self.patch
+            && self.package.is_file()
             && legacy::is_legacy(&self.package)?
         {
             let (folder, old) = base()?;

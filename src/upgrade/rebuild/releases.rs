@@ -15,6 +15,7 @@ use crate::release::bundle::Bundle;
 use crate::release::{Digest, ReleaseInfo, Version};
 use crate::state::Store;
 use crate::upgrade::releases::{self, INFO};
+use crate::upgrade::ways::sparse_of;
 
 /// What a bundle that was converted from a package of the older kind ends in.
 const CONVERTED: &str = ".converted";
@@ -87,7 +88,8 @@ fn bundles(folder: &Path) -> Result<BTreeMap<Version, Vec<Found>>> {
     for entry in fs::read_dir(folder).at(folder)? {
         let entry = entry.at(folder)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let file = name.strip_suffix(CONVERTED).unwrap_or(&name);
+        let sparse = sparse_of(&name).filter(|_| name.ends_with(".sparse"));
+        let file = sparse.as_deref().unwrap_or(name.strip_suffix(CONVERTED).unwrap_or(&name));
         let meta = entry.metadata().at(entry.path())?;
         if !meta.is_file() || !file.ends_with(".bundle") {
             continue;

@@ -16,6 +16,11 @@ impl Keeper<'_> {
     /// The bundle a release came from, where it is missing or damaged, and its images that are in no bundle.
     pub(super) async fn bundle_lacks(&self, info: &ReleaseInfo) -> Result<Vec<String>> {
         let own = recorded(self.installation, &info.version)?;
+        if let Some(file) = &own
+            && self.sparse_is_enough(info, file, hash_of(file)).await?
+        {
+            return Ok(Vec::new());
+        }
         let (folder, images) = (self.bundles(), info.images.clone());
         blocking(move || {
             let mut lacking = Vec::new();

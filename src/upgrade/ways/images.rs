@@ -8,6 +8,7 @@ use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{Step, Unit};
 use crate::release::bundle::Bundle;
+use crate::release::bundle::sparse::is_sparse_path;
 use crate::release::info::ImageInfo;
 use crate::release::{Digest, ReleaseInfo};
 use crate::upgrade::effects::images::pin;
@@ -16,12 +17,7 @@ use crate::upgrade::effects::prepare::bundle_path;
 /// Loads what the engine lacks of the images of `info`, from the package `first` where it has them, else from any
 /// bundle here, and pins all of them. Gives what was loaded.
 pub async fn bring(keeper: &Keeper<'_>, info: &ReleaseInfo, first: Option<&str>) -> Result<Vec<ImageInfo>> {
-    let mut missing = Vec::new();
-    for image in &info.images {
-        if keeper.engine.find_image(image).await?.is_none() {
-            missing.push(image.clone());
-        }
-    }
+    let missing = keeper.missing(&info.images).await?;
     keeper.progress.started(Step::LoadingImages, Say::ImagesStarted { count: missing.len() });
     if !missing.is_empty() {
         keeper.check_room(&missing).await?;
@@ -74,7 +70,12 @@ impl Keeper<'_> {
                 return Ok(());
             }
             let wanted = left.clone();
-            let Some((bundle, held)) = blocking(move || Ok(holds(&path, wanted))).await? else { continue };
+            let present = match is_sparse_path(&path) {
+                true => self.present_layers(&left).await?,
+                false => BTreeSet::new(),
+            };
+            let found = blocking(move || Ok(holds_without(&path, wanted, &present))).await?;
+            let Some((bundle, held)) = found else { continue };
             match self.load(&bundle, &held).await {
                 Ok(()) => left.retain(|image| !held.contains(image)),
                 Err(fault) if !speaks_against_bundle(fault.code()) => return Err(fault),
@@ -102,6 +103,8 @@ impl Keeper<'_> {
         let present = self.present_layers(images).await?;
         if !present.is_empty() {
             match self.load_once(bundle, images, present).await {
+                // The rest of a sparse bundle is not here; whoever can fetch it tries again.
+                Err(fault) if bundle.is_sparse() => return Err(fault),
                 Err(fault) if matches!(fault.code(), Code::ImageLoadFailed | Code::ImageWrong) => {
                     let text = fault.message(self.progress.lang());
                     self.progress.note(Step::LoadingImages, Say::LoadingWhole { cause: text });
@@ -163,7 +166,7 @@ impl Keeper<'_> {
 }
 
 /// Whether another bundle may do better.
-fn speaks_against_bundle(code: Code) -> bool {
+pub fn speaks_against_bundle(code: Code) -> bool {
     use Code::*;
     matches!(
         code,
@@ -175,6 +178,7 @@ fn speaks_against_bundle(code: Code) -> bool {
             | SizeMismatch
             | ImageWrong
             | ImageLoadFailed
+            | MemberNotFetched
             | Io
     )
 }
@@ -183,7 +187,7 @@ fn speaks_against_bundle(code: Code) -> bool {
 pub(super) fn candidates(folder: &Path, first: Option<PathBuf>) -> Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = files(folder)?
         .into_iter()
-        .filter(|name| name.ends_with(".bundle") || name.ends_with(".converted"))
+        .filter(|name| [".bundle", ".converted", ".sparse"].iter().any(|end| name.ends_with(end)))
         .map(|name| folder.join(name))
         .filter(|path| Some(path) != first.as_ref())
         .collect();
@@ -210,8 +214,18 @@ pub(super) fn files(folder: &Path) -> Result<Vec<String>> {
 
 /// The bundle at `path` and those of `images` it has; none where it has none of them or is no bundle that can be read.
 pub(super) fn holds(path: &Path, images: Vec<ImageInfo>) -> Option<(Bundle, Vec<ImageInfo>)> {
+    holds_without(path, images, &BTreeSet::new())
+}
+
+/// The same where the layers in `present` need not be in it.
+fn holds_without(
+    path: &Path,
+    images: Vec<ImageInfo>,
+    present: &BTreeSet<Digest>,
+) -> Option<(Bundle, Vec<ImageInfo>)> {
     let bundle = Bundle::open(path).ok()?;
-    let held: Vec<ImageInfo> = images.into_iter().filter(|image| bundle.has_image(image)).collect();
+    let has = |image: &ImageInfo| bundle.has_image_without(image, present);
+    let held: Vec<ImageInfo> = images.into_iter().filter(has).collect();
     (!held.is_empty()).then_some((bundle, held))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::images::{candidates, holds};
+use super::sparse_of;
 use crate::fault::Result;
 use crate::release::info::ImageInfo;
 
@@ -15,8 +16,9 @@ pub fn needed(folder: &Path, own: &BTreeSet<String>, images: &[ImageInfo]) -> Re
     let mut others: Vec<(PathBuf, u64)> = Vec::new();
     for path in candidates(folder, None)? {
         let name = name_of(&path);
-        let ours =
-            own.contains(&name) || name.strip_suffix(".converted").is_some_and(|name| own.contains(name));
+        let ours = own.contains(&name)
+            || sparse_of(&name).is_some_and(|name| own.contains(&name))
+            || name.strip_suffix(".converted").is_some_and(|name| own.contains(name));
         if !ours {
             let size = path.metadata().map(|meta| meta.len()).unwrap_or(u64::MAX);
             others.push((path, size));

@@ -64,7 +64,7 @@ impl Keeper<'_> {
             expect: Some(hash),
             size: package.size,
         };
-        fetcher.file(&request).await?;
+        self.whole(&fetcher, &request).await?;
         if which == Which::Full {
             let info = info.clone();
             blocking(move || same_release(&destination, &info)).await?;

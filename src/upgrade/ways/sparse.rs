@@ -1,0 +1,233 @@
+//! Only what this machine lacks of a bundle is fetched: the layers that the engine has in other images stay away.
+//!
+//! What is got that way is no bundle that a way back could be made from without the engine. So a sparse one counts as
+//! there only while the engine has the images, and whoever needs more fetches the rest: see [`Keeper::whole`].
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::Keeper;
+use super::images::blocking;
+use crate::fault::{Code, Fault, Result};
+use crate::layout::Pointer;
+use crate::messages::Say;
+use crate::progress::Step;
+use crate::release::bundle::{Index, RELEASE_JSON, Selection, Sparse, sparse};
+use crate::release::info::ImageInfo;
+use crate::release::{Bundle, Digest, ReleaseInfo};
+use crate::transfer::{Fetcher, FileRequest, Location, Seed};
+use crate::upgrade::pointers;
+use crate::upgrade::step::Package;
+
+/// The largest `release.json` that is read before the rest of its bundle.
+const MOST_INFO_BYTES: u64 = 16 << 20;
+
+/// What would be fetched of a package.
+struct Survey {
+    sparse: Sparse,
+    selection: Selection,
+}
+
+/// What came of an attempt to fetch only some of a package.
+pub enum Got {
+    /// It is here, and this many bytes came.
+    Sparse(u64),
+    /// The whole one is needed; this many bytes came for nothing.
+    Nothing(u64),
+}
+
+impl Keeper<'_> {
+    /// Bytes that an upgrade would fetch of `package`, which goes to `bundle`; none where that is all of it.
+    pub async fn bytes_lacking(
+        &self,
+        fetcher: &Fetcher,
+        package: &Package,
+        bundle: &Path,
+    ) -> Result<Option<u64>> {
+        let path = sparse::sparse_path(bundle);
+        if exists(&path) {
+            return Ok(self.serves(&path, package).await?.then_some(0));
+        }
+        let mut spent = 0;
+        let survey = self.look_at(fetcher, package, &mut spent).await?;
+        Ok(survey.map(|survey| spent + survey.selection.bytes()))
+    }
+
+    /// Finds out what is lacking; none where fetching only that is not possible or not worth it. `spent` counts the bytes
+    /// that this takes.
+    async fn look_at(&self, fetcher: &Fetcher, package: &Package, spent: &mut u64) -> Result<Option<Survey>> {
+        let (Some(bundle), Some(size), Some(reference)) = (package.hash, package.size, &package.index) else {
+            return Ok(None);
+        };
+        let places = package.locations.iter().map(|text| Location::parse(text));
+        let Some(place) = places.collect::<Result<Vec<_>>>()?.into_iter().find(|at| at.path().is_none())
+        else {
+            return Ok(None);
+        };
+        let at = Location::parse(&reference.location)?;
+        let name = at.to_string();
+        let document = fetcher.document(&at, sparse::MOST_INDEX_BYTES).await?;
+        *spent += document.len() as u64;
+        if Digest::of(&document) != reference.hash {
+            let cause = format!("expected {}, found {}", reference.hash, Digest::of(&document));
+            return Err(Fault::new(Code::HashMismatch, name, cause));
+        }
+        let index = blocking(move || Index::from_json(&document, size, &name)).await?;
+        let Some(member) = index.member(RELEASE_JSON).filter(|member| member.length <= MOST_INFO_BYTES)
+        else {
+            return Ok(None);
+        };
+        let range = member.offset..member.offset + member.length;
+        let Some(bytes) = fetcher.piece(&place, range, size).await? else { return Ok(None) };
+        *spent += bytes.len() as u64;
+        let info = sparse::info_of_member(member, &bytes, &place.to_string())?;
+        let wanted = self.wanted_layers(&info).await?;
+        let selection = Selection::new(&index, &info, &wanted);
+        let sparse = Sparse::new(bundle, size, reference.hash, &selection);
+        Ok(selection.pays(size).then_some(Survey { sparse, selection }))
+    }
+
+    /// The layers that must be loaded for the images of `info`.
+    async fn wanted_layers(&self, info: &ReleaseInfo) -> Result<BTreeSet<Digest>> {
+        let missing = self.missing(&info.images).await?;
+        let present = self.present_layers(&missing).await?;
+        let layers = missing.iter().flat_map(|image| &image.layers).map(|layer| layer.digest);
+        Ok(layers.filter(|layer| !present.contains(layer)).collect())
+    }
+
+    /// Those of `images` that the engine has not.
+    pub(super) async fn missing(&self, images: &[ImageInfo]) -> Result<Vec<ImageInfo>> {
+        let mut missing = Vec::new();
+        for image in images {
+            if self.engine.find_image(image).await?.is_none() {
+                missing.push(image.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Fetches of `package`, which goes to `bundle` when it is whole, what the engine lacks.
+    pub async fn fetch_lacking(&self, fetcher: &Fetcher, package: &Package, bundle: &Path) -> Result<Got> {
+        if package.index.is_none() || exists(bundle) {
+            return Ok(Got::Nothing(0));
+        }
+        let path = sparse::sparse_path(bundle);
+        if exists(&path) {
+            return Ok(if self.serves(&path, package).await? { Got::Sparse(0) } else { Got::Nothing(0) });
+        }
+        let mut spent = 0;
+        let outcome = self.try_lacking(fetcher, package, &path, &mut spent).await;
+        match outcome {
+            Ok(true) => Ok(Got::Sparse(spent)),
+            Ok(false) => Ok(Got::Nothing(spent)),
+            Err(fault) if matches!(fault.code(), Code::DiskFull | Code::DiskReadOnly | Code::Io) => {
+                Err(fault)
+            }
+            // Whatever is wrong with the index or with single members: the whole bundle has a hash of its own.
+            Err(fault) => {
+                let cause = fault.message(self.progress.lang());
+                self.progress.warning(Step::DownloadingUpdate, Say::FetchingWhole { cause });
+                Ok(Got::Nothing(spent))
+            }
+        }
+    }
+
+    async fn try_lacking(
+        &self,
+        fetcher: &Fetcher,
+        package: &Package,
+        path: &Path,
+        spent: &mut u64,
+    ) -> Result<bool> {
+        let Some(Survey { sparse, selection }) = self.look_at(fetcher, package, spent).await? else {
+            return Ok(false);
+        };
+        let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<_>>()?;
+        let (name, destination) = (package.name(), path.to_owned());
+        let request = FileRequest { locations, name, destination, expect: None, size: package.size };
+        let reused = package.size.unwrap_or(0).saturating_sub(selection.bytes());
+        self.progress
+            .note(Step::DownloadingUpdate, Say::FetchingLacking { bytes: selection.bytes(), reused });
+        let mut wrong = Vec::new();
+        // Members that are not what they must be are fetched again once.
+        for _ in 0..2 {
+            let pieces = fetcher.pieces(&request, &selection.ranges, &wrong).await?;
+            *spent += pieces.transferred;
+            let Some(part) = pieces.part else {
+                fetcher.drop_pieces(&request).await?;
+                return Ok(false);
+            };
+            let checked = sparse.clone();
+            wrong = blocking(move || checked.wrong(&part)).await?;
+            if wrong.is_empty() {
+                let (sparse, path) = (sparse.clone(), path.to_owned());
+                blocking(move || sparse.write(&path)).await?;
+                fetcher.keep_pieces(&request).await?;
+                return Ok(true);
+            }
+        }
+        fetcher.drop_pieces(&request).await?;
+        let first = wrong.first().map(|range| range.start).unwrap_or_default();
+        let cause = format!("what is at byte {first} is not what the index says");
+        Err(Fault::new(Code::HashMismatch, package.name(), cause))
+    }
+
+    /// Whether what is here in the sparse bundle `path` is sound, and all that is needed of `package`.
+    async fn serves(&self, path: &Path, package: &Package) -> Result<bool> {
+        let (sound, hash) = (path.to_owned(), package.hash);
+        let Some(bundle) = blocking(move || Ok(sound_bundle(&sound, hash))).await? else { return Ok(false) };
+        let missing = self.missing(&bundle.info().images).await?;
+        let present = self.present_layers(&missing).await?;
+        Ok(missing.iter().all(|image| bundle.has_image_without(image, &present)))
+    }
+
+    /// Fetches the whole bundle, or what is not here of it; gives the bytes that came.
+    pub async fn whole(&self, fetcher: &Fetcher, request: &FileRequest) -> Result<u64> {
+        let path = sparse::sparse_path(&request.destination);
+        let (from, expect) = (path.clone(), request.expect);
+        let seed = blocking(move || {
+            let sparse = Sparse::read(&from).ok().filter(|sparse| expect == Some(sparse.bundle()));
+            Ok(sparse.filter(|_| exists(&from)).map(|sparse| Seed { path: from, ranges: sparse.ranges() }))
+        });
+        let fetched = fetcher.file_from(request, seed.await?.as_ref()).await?;
+        blocking(move || Sparse::remove(&path)).await?;
+        Ok(fetched.transferred)
+    }
+
+    /// Whether the sparse form of the bundle `file` of the release `info` is as good as the whole one would be: what is
+    /// here of it is sound, and the engine has the images, where nothing prunes them. The last line of defence does not
+    /// rely on that.
+    pub(super) async fn sparse_is_enough(
+        &self,
+        info: &ReleaseInfo,
+        file: &str,
+        hash: Option<Digest>,
+    ) -> Result<bool> {
+        let path = sparse::sparse_path(&self.bundles().join(file));
+        let factory = pointers::read(&self.installation.layout, Pointer::Factory)?;
+        if !exists(&path) || factory.as_ref() == Some(&info.version) {
+            return Ok(false);
+        }
+        if !self.images_lack(info).await?.is_empty() {
+            return Ok(false);
+        }
+        blocking(move || Ok(sound_bundle(&path, hash).is_some())).await
+    }
+}
+
+/// The bundle of which `path` is a part, if all that should be here of it is.
+fn sound_bundle(path: &Path, hash: Option<Digest>) -> Option<Bundle> {
+    let sparse = Sparse::read(path).ok()?;
+    let sound = hash == Some(sparse.bundle()) && sparse.wrong(path).is_ok_and(|wrong| wrong.is_empty());
+    if sound { Bundle::open(path).ok() } else { None }
+}
+
+fn exists(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Whether the file `name` in `bundles/` is a sparse bundle, or says what is in one, and of which bundle.
+pub fn sparse_of(name: &str) -> Option<String> {
+    let stem = name.strip_suffix(".json").unwrap_or(name).strip_suffix(".sparse")?;
+    Some(format!("{stem}.bundle"))
+}
