@@ -29,253 +29,84 @@ impl Lang {
 #[allow(missing_docs)] // the words are in `text`
 pub enum Say {
     StrategyStarted,
-    StrategyFull {
-        reason: String,
-    },
-    StrategyPatch {
-        from: String,
-    },
-    UpToDate {
-        version: String,
-    },
-    DownloadStarted {
-        name: String,
-    },
-    DownloadResumed {
-        name: String,
-        at: u64,
-    },
-    DownloadRetry {
-        name: String,
-        attempt: u32,
-        wait_ms: u64,
-        cause: String,
-    },
-    DownloadFinished {
-        name: String,
-    },
-    DownloadCached {
-        name: String,
-    },
+    StrategyFull { reason: String },
+    StrategyPatch { from: String },
+    UpToDate { version: String },
+    DownloadStarted { name: String },
+    DownloadResumed { name: String, at: u64 },
+    DownloadRetry { name: String, attempt: u32, wait_ms: u64, cause: String },
+    DownloadFinished { name: String },
+    DownloadCached { name: String },
     MetadataSaved,
     BackupStarted,
     DataCopying,
     ArchiveWriting,
-    BackupTaken {
-        id: String,
-    },
-    CopyStarted {
-        id: String,
-    },
-    CopyCompared {
-        id: String,
-    },
-    DumpStarted {
-        service: String,
-    },
-    BackupNameUnknown {
-        name: String,
-    },
-    BackupNameOfBoth {
-        name: String,
-    },
-    BackupServiceUnknown {
-        name: String,
-        service: String,
-    },
-    BackupFinished {
-        id: String,
-    },
-    RestoreStarted {
-        id: String,
-    },
-    Adopting {
-        folder: String,
-    },
-    Adopted {
-        version: String,
-        count: usize,
-    },
-    GoingBack {
-        to: String,
-    },
-    UnpackStarted {
-        version: String,
-    },
-    UnpackFinished {
-        version: String,
-    },
-    ImagesStarted {
-        count: usize,
-    },
-    ImageLoading {
-        image: String,
-    },
-    LoadingWhole {
-        cause: String,
-    },
-    /// Only what this machine lacks of a package is fetched.
-    FetchingLacking {
-        bytes: u64,
-        reused: u64,
-    },
-    /// The whole package is fetched after all.
-    FetchingWhole {
-        cause: String,
-    },
-    ImageParsed {
-        image: String,
-    },
+    BackupTaken { id: String },
+    CopyStarted { id: String },
+    CopyCompared { id: String },
+    DumpStarted { service: String },
+    BackupNameUnknown { name: String },
+    BackupNameOfBoth { name: String },
+    BackupServiceUnknown { name: String, service: String },
+    BackupFinished { id: String },
+    RestoreStarted { id: String },
+    Adopting { folder: String },
+    Adopted { version: String, count: usize },
+    GoingBack { to: String },
+    UnpackStarted { version: String },
+    UnpackFinished { version: String },
+    ImagesStarted { count: usize },
+    ImageLoading { image: String },
+    LoadingWhole { cause: String },
+    FetchingLacking { bytes: u64, reused: u64 },
+    FetchingWhole { cause: String },
+    ImageParsed { image: String },
     ImagesFinished,
-    ServiceCreated {
-        service: String,
-    },
-    ServiceStopping {
-        service: String,
-    },
-    ServiceStarting {
-        service: String,
-    },
-    ServiceSwapped {
-        service: String,
-        ms: u64,
-    },
+    ServiceCreated { service: String },
+    ServiceStopping { service: String },
+    ServiceStarting { service: String },
+    ServiceSwapped { service: String, ms: u64 },
     VerifyStarted,
     VerifyFinished,
     CleanupStarted,
     CleanupFinished,
-    Completed {
-        from: String,
-        to: String,
-    },
-    Continuing {
-        version: String,
-    },
-    RollingBack {
-        to: String,
-        cause: String,
-    },
-    RolledBack {
-        to: String,
-    },
-    EnvKeyAdded {
-        key: String,
-    },
-    EnvKeyRemoved {
-        key: String,
-    },
-    ConfigKept {
-        path: String,
-    },
-    ConfigMerged {
-        path: String,
-    },
-    ConfigSetAside {
-        path: String,
-        kept: String,
-    },
-    ToFactory {
-        to: String,
-        cause: String,
-    },
-    NextCommands {
-        root: String,
-        project: String,
-        backup: Option<String>,
-        versions: Vec<String>,
-    },
-    StackDown {
-        current: String,
-    },
-    BroughtBack {
-        services: String,
-    },
-    AtFactory {
-        factory: String,
-        before: String,
-        cause: String,
-    },
-    ContainerGone {
-        service: String,
-    },
-    Superseded {
-        id: String,
-    },
-    Repairing {
-        version: String,
-        cause: String,
-    },
-    CompiledAsShipped {
-        paths: String,
-        cause: String,
-    },
-    PointerWrong {
-        target: Option<String>,
-        version: Option<String>,
-    },
-    PointerMissing {
-        version: String,
-    },
-    PointerAstray {
-        target: String,
-        version: String,
-    },
-    PointerRefused {
-        named: String,
-        version: String,
-        cause: String,
-    },
-    PointerPutBack {
-        named: String,
-        version: String,
-    },
-    SoakFailed {
-        version: String,
-        to: String,
-        cause: String,
-    },
-    SoakPassed {
-        version: String,
-    },
-    SoakStays {
-        version: String,
-        to: String,
-        cause: String,
-        late: bool,
-    },
-    DataPutBack {
-        backup: String,
-        kept: Option<String>,
-    },
-    EngineAway {
-        text: String,
-    },
-    EngineBack {
-        version: String,
-    },
-    StateRebuilt {
-        cause: String,
-        kept: String,
-    },
+    Completed { from: String, to: String },
+    Continuing { version: String },
+    RollingBack { to: String, cause: String },
+    RolledBack { to: String },
+    EnvKeyAdded { key: String },
+    EnvKeyRemoved { key: String },
+    ConfigKept { path: String },
+    ConfigMerged { path: String },
+    ConfigSetAside { path: String, kept: String },
+    ToFactory { to: String, cause: String },
+    NextCommands { root: String, project: String, backup: Option<String>, versions: Vec<String> },
+    StackDown { current: String },
+    BroughtBack { services: String },
+    AtFactory { factory: String, before: String, cause: String },
+    ContainerGone { service: String },
+    Superseded { id: String },
+    Repairing { version: String, cause: String },
+    CompiledAsShipped { paths: String, cause: String },
+    PointerWrong { target: Option<String>, version: Option<String> },
+    PointerMissing { version: String },
+    PointerAstray { target: String, version: String },
+    PointerRefused { named: String, version: String, cause: String },
+    PointerPutBack { named: String, version: String },
+    SoakFailed { version: String, to: String, cause: String },
+    SoakPassed { version: String },
+    SoakStays { version: String, to: String, cause: String, late: bool },
+    DataPutBack { backup: String, kept: Option<String> },
+    EngineAway { text: String },
+    EngineBack { version: String },
+    StateRebuilt { cause: String, kept: String },
     StateHistoryLost,
-    StateReleaseUnreadable {
-        folder: String,
-    },
-    StateBundleUnknown {
-        version: String,
-    },
-    StateBackupUnreadable {
-        file: String,
-    },
+    StateReleaseUnreadable { folder: String },
+    StateBundleUnknown { version: String },
+    StateBackupUnreadable { file: String },
     Way(ways::Way),
-    Edited {
-        version: String,
-        path: String,
-        diff: String,
-    },
-    Warning {
-        text: String,
-    },
+    Edited { version: String, path: String, diff: String },
+    Warning { text: String },
 }
 
 impl Say {

@@ -169,6 +169,8 @@ words! {
     ImagesAndBundle "in the engine; the bundle is here too" "引擎中已有；本机也有安装包";
     ImagesOnly "in the engine; no bundle is here" "引擎中已有；本机没有安装包";
     ImagesFromBundle { images } "loaded from the bundle here: {images}" "从本机安装包加载：{images}";
+    ImagesFetched { images } "not here; taken from another bundle here, or fetched: {images}"
+        "本机没有；将从其他本机安装包加载或重新下载：{images}";
     ServicesAfterUnfinished "known when the interrupted change has been finished or undone, which comes first"
         "先完成或撤销中断的变更，然后才能确定每个服务的操作";
     DataKeep "left as it is" "保持不变";

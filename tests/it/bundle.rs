@@ -6,6 +6,7 @@ mod images;
 mod legacy;
 mod patch;
 mod publish;
+mod sparse;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

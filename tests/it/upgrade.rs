@@ -24,6 +24,7 @@ mod services;
 mod single;
 mod soak;
 mod sources;
+mod sparse;
 mod standing;
 mod stuck;
 mod unreadable;

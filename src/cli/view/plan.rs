@@ -82,12 +82,16 @@ fn way_back(plan: &PlanReport, back: &WayBack, from: &str, look: Look) -> String
     }
     let missing = back.images_missing.join(", ");
     let images = match (back.images_missing.is_empty(), back.bundle_present) {
-        (false, _) => Words::ImagesFromBundle { images: &missing },
+        (false, true) => Words::ImagesFromBundle { images: &missing },
+        (false, false) => Words::ImagesFetched { images: &missing },
         (true, true) => Words::ImagesAndBundle,
         (true, false) => Words::ImagesOnly,
     };
     let mut facts = Facts::new(look);
     facts.add(Words::Data, data).add(Words::ImagesLabel, look.say(images));
+    if plan.bytes_to_fetch > 0 {
+        facts.add(Words::ToFetch, bytes(plan.bytes_to_fetch));
+    }
     if plan.disk_needed > 0 {
         facts.add(Words::DiskNeeded, bytes(plan.disk_needed));
     }

@@ -150,6 +150,11 @@ impl Bundle {
         self.has_image_without(image, &BTreeSet::new())
     }
 
+    /// Whether the bundle says what the image consists of; its layers may be elsewhere.
+    pub fn describes(&self, image: &ImageInfo) -> bool {
+        self.has_blob(&image.digest) && self.has_blob(&image.id)
+    }
+
     /// The same where the layers in `present` need not be there.
     pub fn has_image_without(&self, image: &ImageInfo, present: &BTreeSet<Digest>) -> bool {
         let layers = image.layers.iter().map(|layer| &layer.digest).filter(|layer| !present.contains(layer));

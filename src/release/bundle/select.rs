@@ -8,6 +8,8 @@ use super::{Index, Member, blob};
 
 /// Fewer bytes between two wanted members are fetched with them: another request costs more.
 const GAP: u64 = 64 * 1024;
+/// A smaller bundle is not looked into: asking what could be saved costs as much.
+const LEAST_SIZE: u64 = 2 * 1024 * 1024;
 /// So many bytes must be saved, …
 const LEAST_SAVED: u64 = 1024 * 1024;
 /// … and this part of the bundle; else the whole one is better to have.
@@ -50,6 +52,11 @@ impl Selection {
         let there = there.into_iter().cloned().collect();
         let absent = absent.into_iter().map(|member| member.path.clone()).collect();
         Self { there, absent, ranges }
+    }
+
+    /// Whether anything at all can pay for a bundle of `size` bytes.
+    pub fn may_pay(size: u64) -> bool {
+        size >= LEAST_SIZE
     }
 
     /// How many bytes are fetched.

@@ -115,6 +115,11 @@ impl Sparse {
         self.members.iter().map(|member| member.offset..member.offset + member.length).collect()
     }
 
+    /// How many bytes of the bundle are not here.
+    pub fn lacking(&self) -> u64 {
+        self.members.iter().fold(self.size, |left, member| left.saturating_sub(member.length))
+    }
+
     /// The hash of the whole bundle.
     pub fn bundle(&self) -> Digest {
         self.bundle

@@ -242,6 +242,7 @@ fn remove_bundles(world: &World<'_>) -> Result<()> {
         let entry = entry.at(&folder)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let needed = wanted.contains(&name)
+            || name.strip_suffix(".json").is_some_and(|part| wanted.contains(part))
             || ways::sparse_of(&name).is_some_and(|bundle| {
                 // Until the whole one is there.
                 wanted.contains(&bundle) && !folder.join(bundle).is_file()

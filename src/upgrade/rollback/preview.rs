@@ -11,6 +11,7 @@ use crate::upgrade::change::{self, Tools};
 use crate::upgrade::journal::Journal;
 use crate::upgrade::plan::{ChangePlan, Facts};
 use crate::upgrade::step::Step;
+use crate::upgrade::ways::Keeper;
 use crate::upgrade::world::World;
 use crate::upgrade::{Installation, analyse, releases, ways};
 
@@ -46,7 +47,7 @@ pub async fn rollback_plan(
         schema: 1,
         strategy: plan.strategy.clone(),
         reason: plan.reason.clone(),
-        bytes_to_fetch: 0,
+        bytes_to_fetch: Keeper::new(installation, &tools.engine, progress).rest_of(&way.to).await?,
         // What is unpacked beside the present data.
         disk_needed: way.restore.iter().flat_map(|record| &record.parts).map(|part| part.bytes).sum(),
         steps: plan.prepare.iter().chain(steps).map(describe).collect(),

@@ -4,46 +4,51 @@ use std::fs::File;
 
 use rusqlite::params;
 
-use super::images::{blocking, candidates, holds};
+use super::images::{blocking, candidates, holds_or_describes};
 use super::source::Which;
-use super::{Keeper, recorded};
+use super::{Keeper, recorded, sparse};
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
+use crate::release::bundle::sparse::sparse_path;
 use crate::release::{Bundle, Digest, ReleaseInfo};
 use crate::upgrade::{journal, pointers};
 
 impl Keeper<'_> {
-    /// The bundle a release came from, where it is missing or damaged, and its images that are in no bundle.
+    /// The bundle a release came from, where it is missing or damaged, and its images that are in no bundle. Of a bundle
+    /// that was fetched only in part, that part must be there, and the engine must have the images.
     pub(super) async fn bundle_lacks(&self, info: &ReleaseInfo) -> Result<Vec<String>> {
         let own = recorded(self.installation, &info.version)?;
-        if let Some(file) = &own
-            && self.sparse_is_enough(info, file, hash_of(file)).await?
-        {
-            return Ok(Vec::new());
-        }
         let (folder, images) = (self.bundles(), info.images.clone());
+        let relied_on = self.relied_on(info).await?;
         blocking(move || {
             let mut lacking = Vec::new();
-            let mut damaged = None;
+            let mut damaged = Vec::new();
             match &own {
                 None => lacking.push("*.bundle".to_owned()),
                 Some(file) => {
-                    let path = folder.join(file);
-                    if !is_sound(&path, hash_of(file))? {
+                    let (path, hash) = (folder.join(file), hash_of(file));
+                    let part = sparse_path(&path);
+                    let in_part = relied_on.is_some() && sparse::is_sound(&part, hash);
+                    if !in_part && !is_sound(&path, hash)? {
                         lacking.push(file.clone());
-                        damaged = Some(path);
+                        damaged = vec![path, part];
                     }
                 }
             }
+            let relied_on = relied_on.unwrap_or_default();
             let mut left = images;
             for path in candidates(&folder, None)? {
                 if left.is_empty() {
                     break;
                 }
-                if Some(&path) != damaged.as_ref()
-                    && let Some((_, held)) = holds(&path, left.clone())
-                {
-                    left.retain(|image| !held.contains(image));
+                if damaged.contains(&path) {
+                    continue;
+                }
+                if let Some((bundle, held)) = holds_or_describes(&path, left.clone()) {
+                    left.retain(|image| {
+                        let relies = relied_on.contains(image) && bundle.describes(image);
+                        !held.contains(image) && !relies
+                    });
                 }
             }
             lacking.extend(left.into_iter().map(|image| image.reference));
@@ -113,7 +118,7 @@ enum Way {
 }
 
 /// The hash a file in `bundles/` is named by; one that no hash vouches for is named otherwise.
-fn hash_of(file: &str) -> Option<Digest> {
+pub(super) fn hash_of(file: &str) -> Option<Digest> {
     format!("sha256:{}", file.strip_suffix(".bundle")?).parse().ok()
 }
 

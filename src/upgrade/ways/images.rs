@@ -217,6 +217,14 @@ pub(super) fn holds(path: &Path, images: Vec<ImageInfo>) -> Option<(Bundle, Vec<
     holds_without(path, images, &BTreeSet::new())
 }
 
+/// Like [`holds`], also for a bundle that has none of them but says what some consist of.
+pub(super) fn holds_or_describes(path: &Path, images: Vec<ImageInfo>) -> Option<(Bundle, Vec<ImageInfo>)> {
+    let bundle = Bundle::open(path).ok()?;
+    let described = images.iter().any(|image| bundle.describes(image));
+    let held = images.into_iter().filter(|image| bundle.has_image(image)).collect();
+    described.then_some((bundle, held))
+}
+
 /// The same where the layers in `present` need not be in it.
 fn holds_without(
     path: &Path,

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::images::{candidates, holds};
+use super::images::{candidates, holds, holds_or_describes};
 use super::sparse_of;
 use crate::fault::Result;
+use crate::release::bundle::sparse::is_sparse_path;
 use crate::release::info::ImageInfo;
 
 /// The files in `folder` that must stay so that every one of `images` can be loaded again: `own`, and of the others as
@@ -14,11 +15,15 @@ pub fn needed(folder: &Path, own: &BTreeSet<String>, images: &[ImageInfo]) -> Re
     let mut needed = own.clone();
     let mut left: Vec<ImageInfo> = images.to_vec();
     let mut others: Vec<(PathBuf, u64)> = Vec::new();
+    let mut partial: Vec<(bool, PathBuf)> = Vec::new();
     for path in candidates(folder, None)? {
         let name = name_of(&path);
         let ours = own.contains(&name)
             || sparse_of(&name).is_some_and(|name| own.contains(&name))
             || name.strip_suffix(".converted").is_some_and(|name| own.contains(name));
+        if is_sparse_path(&path) {
+            partial.push((!ours, path.clone()));
+        }
         if !ours {
             let size = path.metadata().map(|meta| meta.len()).unwrap_or(u64::MAX);
             others.push((path, size));
@@ -36,6 +41,16 @@ pub fn needed(folder: &Path, own: &BTreeSet<String>, images: &[ImageInfo]) -> Re
         let Some((held, _, path)) = best else { break };
         needed.insert(name_of(path));
         left.retain(|image| !held.contains(image));
+    }
+    // What is only described, the engine has. The description stays, or the whole would be fetched for want of it.
+    // Those that stay anyway come first.
+    partial.sort();
+    for (extra, path) in partial {
+        let Some((bundle, _)) = holds_or_describes(&path, left.clone()) else { continue };
+        if extra {
+            needed.insert(name_of(&path));
+        }
+        left.retain(|image| !bundle.describes(image));
     }
     Ok(needed)
 }

@@ -6,15 +6,16 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::Keeper;
+use super::bundle::hash_of;
 use super::images::blocking;
+use super::{Keeper, recorded};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
 use crate::release::bundle::{Index, RELEASE_JSON, Selection, Sparse, sparse};
 use crate::release::info::ImageInfo;
-use crate::release::{Bundle, Digest, ReleaseInfo};
+use crate::release::{Bundle, Digest, ReleaseInfo, Version};
 use crate::transfer::{Fetcher, FileRequest, Location, Seed};
 use crate::upgrade::pointers;
 use crate::upgrade::step::Package;
@@ -46,7 +47,7 @@ impl Keeper<'_> {
     ) -> Result<Option<u64>> {
         let path = sparse::sparse_path(bundle);
         if exists(&path) {
-            return Ok(self.serves(&path, package).await?.then_some(0));
+            return Ok(self.suffices(&path, package.hash).await?.then_some(0));
         }
         let mut spent = 0;
         let survey = self.look_at(fetcher, package, &mut spent).await?;
@@ -59,6 +60,9 @@ impl Keeper<'_> {
         let (Some(bundle), Some(size), Some(reference)) = (package.hash, package.size, &package.index) else {
             return Ok(None);
         };
+        if !Selection::may_pay(size) {
+            return Ok(None);
+        }
         let places = package.locations.iter().map(|text| Location::parse(text));
         let Some(place) = places.collect::<Result<Vec<_>>>()?.into_iter().find(|at| at.path().is_none())
         else {
@@ -113,7 +117,11 @@ impl Keeper<'_> {
         }
         let path = sparse::sparse_path(bundle);
         if exists(&path) {
-            return Ok(if self.serves(&path, package).await? { Got::Sparse(0) } else { Got::Nothing(0) });
+            return Ok(if self.suffices(&path, package.hash).await? {
+                Got::Sparse(0)
+            } else {
+                Got::Nothing(0)
+            });
         }
         let mut spent = 0;
         let outcome = self.try_lacking(fetcher, package, &path, &mut spent).await;
@@ -172,13 +180,26 @@ impl Keeper<'_> {
         Err(Fault::new(Code::HashMismatch, package.name(), cause))
     }
 
-    /// Whether what is here in the sparse bundle `path` is sound, and all that is needed of `package`.
-    async fn serves(&self, path: &Path, package: &Package) -> Result<bool> {
-        let (sound, hash) = (path.to_owned(), package.hash);
+    /// Whether what is here in the sparse bundle `path` is sound, and with what the engine has all that is needed.
+    async fn suffices(&self, path: &Path, hash: Option<Digest>) -> Result<bool> {
+        let sound = path.to_owned();
         let Some(bundle) = blocking(move || Ok(sound_bundle(&sound, hash))).await? else { return Ok(false) };
         let missing = self.missing(&bundle.info().images).await?;
         let present = self.present_layers(&missing).await?;
         Ok(missing.iter().all(|image| bundle.has_image_without(image, &present)))
+    }
+
+    /// Bytes to fetch for the images of `version`, where its bundle is here only in part and they cannot be loaded from
+    /// that.
+    pub async fn rest_of(&self, version: &Version) -> Result<u64> {
+        let Some(file) = recorded(self.installation, version)? else { return Ok(0) };
+        let bundle = self.bundles().join(&file);
+        let path = sparse::sparse_path(&bundle);
+        if exists(&bundle) || !exists(&path) || self.suffices(&path, hash_of(&file)).await? {
+            return Ok(0);
+        }
+        let sparse = blocking(move || Sparse::read(&path)).await?;
+        Ok(sparse.lacking())
     }
 
     /// Fetches the whole bundle, or what is not here of it; gives the bytes that came.
@@ -194,25 +215,22 @@ impl Keeper<'_> {
         Ok(fetched.transferred)
     }
 
-    /// Whether the sparse form of the bundle `file` of the release `info` is as good as the whole one would be: what is
-    /// here of it is sound, and the engine has the images, where nothing prunes them. The last line of defence does not
-    /// rely on that.
-    pub(super) async fn sparse_is_enough(
-        &self,
-        info: &ReleaseInfo,
-        file: &str,
-        hash: Option<Digest>,
-    ) -> Result<bool> {
-        let path = sparse::sparse_path(&self.bundles().join(file));
+    /// The images of the release `info` that need be in no bundle as a whole, because the engine has them, where nothing
+    /// prunes them. None for the last line of defence, which does not rely on that.
+    pub(super) async fn relied_on(&self, info: &ReleaseInfo) -> Result<Option<Vec<ImageInfo>>> {
         let factory = pointers::read(&self.installation.layout, Pointer::Factory)?;
-        if !exists(&path) || factory.as_ref() == Some(&info.version) {
-            return Ok(false);
+        if factory.as_ref() == Some(&info.version) {
+            return Ok(None);
         }
-        if !self.images_lack(info).await?.is_empty() {
-            return Ok(false);
-        }
-        blocking(move || Ok(sound_bundle(&path, hash).is_some())).await
+        let lacking = self.images_lack(info).await?;
+        let kept = info.images.iter().filter(|image| !lacking.contains(&image.reference));
+        Ok(Some(kept.cloned().collect()))
     }
+}
+
+/// Whether `path` is what was fetched of the bundle with this hash, undamaged.
+pub(super) fn is_sound(path: &Path, hash: Option<Digest>) -> bool {
+    exists(path) && sound_bundle(path, hash).is_some()
 }
 
 /// The bundle of which `path` is a part, if all that should be here of it is.

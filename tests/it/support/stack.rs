@@ -79,6 +79,12 @@ impl Stack {
         self.dir.path().join("stack")
     }
 
+    /// Puts a file into the folder that images are built from; what is below `bin/` is in the base of every image that
+    /// is built afterwards.
+    pub fn context(&self, path: &str, content: &[u8]) {
+        fs::write(self.dir.path().join("image").join(path), content).unwrap();
+    }
+
     /// The Compose file as it is now.
     pub fn compose(&self) -> String {
         let mut text = "services:\n".to_owned();
