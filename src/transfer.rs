@@ -33,5 +33,5 @@ mod ranges;
 mod space;
 
 pub use backoff::Backoff;
-pub use fetch::{Fetched, Fetcher, FileRequest, Pieces, Policy, Seed};
+pub use fetch::{Fetched, Fetcher, FileRequest, Pieces, Policy, Seed, SeedPiece};
 pub use location::{Location, Source};

@@ -74,13 +74,31 @@ pub struct FileRequest {
     pub size: Option<u64>,
 }
 
-/// Bytes of a file that are here already, in a file of their own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Bytes of a file that are here already, in other files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seed {
-    /// Where they are, each at its place in the whole file.
+    /// They do not overlap.
+    pub pieces: Vec<SeedPiece>,
+}
+
+/// Some bytes of a [`Seed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedPiece {
+    /// The file they are in.
     pub path: PathBuf,
-    /// Which they are.
-    pub ranges: Vec<Range<u64>>,
+    /// Where they begin in it.
+    pub at: u64,
+    /// Where they belong.
+    pub range: Range<u64>,
+    /// What they hash to, where that is known: others are not taken.
+    pub hash: Option<Digest>,
+}
+
+impl Seed {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.range.end - piece.range.start).sum()
+    }
 }
 
 /// A file that was fetched and verified.
@@ -161,11 +179,11 @@ impl Fetcher {
 
     /// Fetches a file. What is returned has the promised hash and length and lies at its destination.
     pub async fn file(&self, request: &FileRequest) -> Result<Fetched> {
-        self.file_from(request, None).await
+        self.file_from(request, &Seed::default()).await
     }
 
     /// Like [`Fetcher::file`], but what `seed` has of it is not fetched.
-    pub async fn file_from(&self, request: &FileRequest, seed: Option<&Seed>) -> Result<Fetched> {
+    pub async fn file_from(&self, request: &FileRequest, seed: &Seed) -> Result<Fetched> {
         let name = || request.name.clone();
         if let Some(cached) = cached(request).await? {
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
@@ -182,7 +200,7 @@ impl Fetcher {
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
             return Ok(cached);
         }
-        if let Some(seed) = seed {
+        if !seed.pieces.is_empty() {
             job.seed(seed).await?;
         }
         let mut fetched = None;

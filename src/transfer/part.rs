@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +10,12 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::extents::Extents;
+use super::fetch::Seed;
 use super::map;
 use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::Digest;
-use crate::release::digest::Hasher;
+use crate::release::digest::{Hasher, Hashing};
 
 /// Read at once for the hash.
 pub(super) const BLOCK: usize = 256 * 1024;
@@ -183,17 +183,21 @@ impl Part {
         Ok(())
     }
 
-    /// Copies `ranges` of `source` to where they are in it, as far as `source` reaches.
-    pub(super) fn take_from(&mut self, source: &Path, ranges: &[Range<u64>]) -> Result<()> {
-        let mut from = File::open(source).at(source)?;
+    /// Copies what `seed` has, but for what is not there or not what it should be: that is fetched, then.
+    pub(super) fn take_from(&mut self, seed: &Seed) -> Result<()> {
         let mut extents = self.extents().cloned().unwrap_or_default();
-        for range in ranges {
-            from.seek(SeekFrom::Start(range.start)).at(source)?;
+        for piece in &seed.pieces {
+            let Ok(mut from) = File::open(&piece.path) else { continue };
+            from.seek(SeekFrom::Start(piece.at)).at(&piece.path)?;
             let mut to = &*self.file;
-            to.seek(SeekFrom::Start(range.start)).at(&self.path)?;
-            let count = range.end.saturating_sub(range.start);
-            let copied = std::io::copy(&mut (&from).take(count), &mut to).at(&self.path)?;
-            extents.add(range.start..range.start + copied);
+            to.seek(SeekFrom::Start(piece.range.start)).at(&self.path)?;
+            let count = piece.range.end.saturating_sub(piece.range.start);
+            let mut stored = Hashing::new(from.take(count));
+            let copied = std::io::copy(&mut stored, &mut to).at(&self.path)?;
+            let (_, found, _) = stored.finish();
+            if copied == count && piece.hash.is_none_or(|hash| hash == found) {
+                extents.add(piece.range.clone());
+            }
         }
         self.believe(extents)
     }

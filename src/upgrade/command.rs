@@ -62,19 +62,17 @@ pub async fn plan(
         action: service.action.name().into(),
         reason: service.reasons.join(", "),
     });
-    let bytes = offer.bytes().unwrap_or(0);
-    let to_fetch = super::preview::bytes_to_fetch(installation, &tools.engine, &offer, progress).await?;
-    // A package that is fetched only in part takes no more room than that part.
-    let room = if to_fetch == 0 { bytes } else { to_fetch };
+    let package = super::preview::to_fetch(installation, &tools.engine, &offer, progress).await?;
+    let unpacked = if package.fetch == 0 { package.keep } else { package.fetch };
     Ok(PlanReport {
         schema: 1,
         from: offer.installed.clone(),
         to: offer.manifest.version.clone(),
         strategy: offer.decision.strategy.name().into(),
         reason: offer.decision.reason.name().into(),
-        bytes_to_fetch: to_fetch,
-        // What is fetched, and as much again for what it unpacks to.
-        disk_needed: offer.manifest.requires.disk_bytes.unwrap_or(room * 2),
+        bytes_to_fetch: package.fetch,
+        // The package, and as much again for what it unpacks to, as far as that is not in the engine.
+        disk_needed: offer.manifest.requires.disk_bytes.unwrap_or(package.keep + unpacked),
         steps,
         services: services.collect(),
         edits: edits_by_hand(installation, &offer)?,

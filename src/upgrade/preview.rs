@@ -8,7 +8,7 @@ use super::effects::prepare::bundle_path;
 use super::installation::Installation;
 use super::plan::{ChangePlan, Facts, Kind, Plan};
 use super::resolve::Offer;
-use super::ways::Keeper;
+use super::ways::{Keeper, Lacking};
 use super::world::World;
 use super::{analyse, envfile, releases};
 use crate::docker::Engine;
@@ -38,24 +38,25 @@ pub async fn preview(
     result.map(Some)
 }
 
-/// Bytes that an upgrade would fetch: none where the package is in `bundles/` already, and less than the package where the
-/// engine has some of its layers. Where that cannot be found out, an upgrade would fetch everything.
-pub async fn bytes_to_fetch(
+/// What an upgrade would fetch: nothing where the package is in `bundles/` already, and less than the package where the
+/// engine or other bundles have some of it. Where that cannot be found out, an upgrade would fetch everything.
+pub async fn to_fetch(
     installation: &Installation,
     engine: &Engine,
     offer: &Offer,
     progress: &Progress,
-) -> Result<u64> {
-    let Some(package) = &offer.package else { return Ok(0) };
+) -> Result<Lacking> {
+    let Some(package) = &offer.package else { return Ok(Lacking { fetch: 0, keep: 0 }) };
+    let size = package.size.unwrap_or(0);
     let bundle = installation.layout.bundles().join(&package.file);
     if package.hash.is_some() && bundle.is_file() {
-        return Ok(0);
+        return Ok(Lacking { fetch: 0, keep: size });
     }
     let keeper = Keeper::new(installation, engine, progress);
     let download = &installation.settings.download;
     let fetcher = Fetcher::new(installation.store.clone(), download, progress.clone())?;
-    let lacking = keeper.bytes_lacking(&fetcher, package, &bundle).await;
-    Ok(lacking.ok().flatten().or(package.size).unwrap_or(0))
+    let lacking = keeper.lacking(&fetcher, package, &bundle).await;
+    Ok(lacking.ok().flatten().unwrap_or(Lacking { fetch: size, keep: size }))
 }
 
 /// The package, where it is a file of this machine.

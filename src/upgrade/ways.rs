@@ -5,6 +5,7 @@
 //! and says what it cannot. Where a rollback leads must be whole before anything is touched.
 
 mod bundle;
+mod donors;
 mod folder;
 mod images;
 mod layers;
@@ -32,7 +33,7 @@ use crate::release::{ReleaseInfo, Version};
 pub use folder::info_of;
 pub use images::{bring, speaks_against_bundle};
 pub use retention::needed;
-pub use sparse::{Got, sparse_of};
+pub use sparse::{Lacking, sparse_of};
 
 /// What mending needs besides the version. Cheap to make; it borrows nothing of a [`World`].
 pub struct Keeper<'a> {

@@ -110,9 +110,9 @@ impl Sparse {
         Ok(wrong)
     }
 
-    /// The bytes of the bundle that are here.
-    pub fn ranges(&self) -> Vec<Range<u64>> {
-        self.members.iter().map(|member| member.offset..member.offset + member.length).collect()
+    /// The members that are here.
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// How many bytes of the bundle are not here.

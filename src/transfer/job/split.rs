@@ -75,7 +75,7 @@ impl Job<'_> {
         self.on_part(move |part| {
             part.clear()?;
             part.stretch(length)?;
-            part.take_from(&seed.path, &seed.ranges)
+            part.take_from(&seed)
         })
         .await?;
         self.seeded = self.length > 0;

@@ -13,9 +13,9 @@ use crate::release::operations::Operations;
 use crate::release::tree::verify_release;
 use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
-use crate::transfer::{Fetcher, FileRequest, Location};
+use crate::transfer::{Fetcher, FileRequest, Location, Seed};
 use crate::upgrade::step::{Package, Step};
-use crate::upgrade::ways::{self, Got, Keeper, speaks_against_bundle};
+use crate::upgrade::ways::{self, Keeper, speaks_against_bundle};
 use crate::upgrade::world::World;
 use crate::upgrade::{pointers, releases};
 
@@ -56,10 +56,11 @@ async fn get(
     package: &Package,
     request: &FileRequest,
 ) -> Result<u64> {
-    match keeper.fetch_lacking(fetcher, package, &request.destination).await? {
-        Got::Sparse(came) => Ok(came),
-        Got::Nothing(came) => Ok(came + keeper.whole(fetcher, request).await?),
-    }
+    let got = keeper.fetch_lacking(fetcher, package, &request.destination).await?;
+    Ok(match got.rest {
+        None => got.came,
+        Some(seed) => got.came + keeper.whole(fetcher, request, seed).await?,
+    })
 }
 
 /// Fetches the rest of the package, where only a part of it is here; false where that is not so.
@@ -76,7 +77,7 @@ pub async fn complete(world: &mut World<'_>, cause: &Fault) -> Result<bool> {
     let cause = cause.message(world.progress.lang());
     world.progress.warning(progress::Step::DownloadingUpdate, Say::FetchingWhole { cause });
     let (fetcher, request) = request(world, &package)?;
-    let came = Keeper::of(world).whole(&fetcher, &request).await?;
+    let came = Keeper::of(world).whole(&fetcher, &request, Seed::default()).await?;
     world.learn(|facts| facts.bytes_downloaded += came)?;
     Ok(true)
 }

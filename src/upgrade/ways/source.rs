@@ -5,7 +5,7 @@ use super::images::blocking;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::manifest::{MAX_BYTES, Package};
 use crate::release::{Arch, Bundle, Digest, Manifest, ReleaseInfo, legacy};
-use crate::transfer::{Fetcher, FileRequest, Location, Policy, Source};
+use crate::transfer::{Fetcher, FileRequest, Location, Policy, Seed, Source};
 
 /// Which package of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Keeper<'_> {
             expect: Some(hash),
             size: package.size,
         };
-        self.whole(&fetcher, &request).await?;
+        self.whole(&fetcher, &request, Seed::default()).await?;
         if which == Which::Full {
             let info = info.clone();
             blocking(move || same_release(&destination, &info)).await?;

@@ -8,56 +8,97 @@ use std::path::Path;
 
 use super::bundle::hash_of;
 use super::images::blocking;
-use super::{Keeper, recorded};
+use super::{Keeper, donors, recorded};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
-use crate::release::bundle::{Index, RELEASE_JSON, Selection, Sparse, sparse};
+use crate::release::bundle::{Index, Member, RELEASE_JSON, Selection, Sparse, sparse};
 use crate::release::info::ImageInfo;
 use crate::release::{Bundle, Digest, ReleaseInfo, Version};
-use crate::transfer::{Fetcher, FileRequest, Location, Seed};
+use crate::transfer::{Fetcher, FileRequest, Location, Seed, SeedPiece};
 use crate::upgrade::pointers;
 use crate::upgrade::step::Package;
 
 /// The largest `release.json` that is read before the rest of its bundle.
 const MOST_INFO_BYTES: u64 = 16 << 20;
 
+/// So many bytes more are fetched rather than to depend on what the engine has.
+const MORE_FOR_WHOLE: u64 = 1 << 20;
+
 /// What would be fetched of a package.
 struct Survey {
-    sparse: Sparse,
+    index: Digest,
     selection: Selection,
+    /// What other bundles here have of it.
+    seed: Seed,
+}
+
+impl Survey {
+    /// Bytes to fetch for the whole package, where other bundles are used; none where fetching only what the engine lacks
+    /// is that much better that the package need not become whole.
+    fn bytes_for_whole(&self, size: u64) -> Option<u64> {
+        let rest = size.saturating_sub(self.seed.bytes());
+        let worth =
+            rest.saturating_add(MORE_FOR_WHOLE) < size && rest <= self.selection.bytes() + MORE_FOR_WHOLE;
+        worth.then_some(rest)
+    }
 }
 
 /// What came of an attempt to fetch only some of a package.
-pub enum Got {
-    /// It is here, and this many bytes came.
-    Sparse(u64),
-    /// The whole one is needed; this many bytes came for nothing.
-    Nothing(u64),
+pub struct Got {
+    /// The bytes that came.
+    pub came: u64,
+    /// The whole package is needed all the same, and other bundles have this of it.
+    pub rest: Option<Seed>,
+}
+
+impl Got {
+    fn sparse(came: u64) -> Self {
+        Self { came, rest: None }
+    }
+
+    fn nothing(came: u64) -> Self {
+        Self { came, rest: Some(Seed::default()) }
+    }
+}
+
+/// What an upgrade would fetch of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lacking {
+    /// Bytes that come over the network.
+    pub fetch: u64,
+    /// Bytes it then takes in `bundles/`.
+    pub keep: u64,
 }
 
 impl Keeper<'_> {
-    /// Bytes that an upgrade would fetch of `package`, which goes to `bundle`; none where that is all of it.
-    pub async fn bytes_lacking(
+    /// What an upgrade would fetch of `package`, which goes to `bundle`; none where that is all of it.
+    pub async fn lacking(
         &self,
         fetcher: &Fetcher,
         package: &Package,
         bundle: &Path,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Lacking>> {
         let path = sparse::sparse_path(bundle);
         if exists(&path) {
-            return Ok(self.suffices(&path, package.hash).await?.then_some(0));
+            return Ok(self.suffices(&path, package.hash).await?.then_some(Lacking { fetch: 0, keep: 0 }));
         }
-        let mut spent = 0;
-        let survey = self.look_at(fetcher, package, &mut spent).await?;
-        Ok(survey.map(|survey| spent + survey.selection.bytes()))
+        let (mut spent, size) = (0, package.size.unwrap_or_default());
+        let Some(survey) = self.look_at(fetcher, package, &mut spent).await? else { return Ok(None) };
+        let some = |fetch: u64, keep: u64| Lacking { fetch: spent + fetch, keep };
+        Ok(match survey.bytes_for_whole(size) {
+            Some(fetch) => Some(some(fetch, size)),
+            None => {
+                survey.selection.pays(size).then(|| some(survey.selection.bytes(), survey.selection.bytes()))
+            }
+        })
     }
 
     /// Finds out what is lacking; none where fetching only that is not possible or not worth it. `spent` counts the bytes
     /// that this takes.
     async fn look_at(&self, fetcher: &Fetcher, package: &Package, spent: &mut u64) -> Result<Option<Survey>> {
-        let (Some(bundle), Some(size), Some(reference)) = (package.hash, package.size, &package.index) else {
+        let (Some(_), Some(size), Some(reference)) = (package.hash, package.size, &package.index) else {
             return Ok(None);
         };
         if !Selection::may_pay(size) {
@@ -87,8 +128,9 @@ impl Keeper<'_> {
         let info = sparse::info_of_member(member, &bytes, &place.to_string())?;
         let wanted = self.wanted_layers(&info).await?;
         let selection = Selection::new(&index, &info, &wanted);
-        let sparse = Sparse::new(bundle, size, reference.hash, &selection);
-        Ok(selection.pays(size).then_some(Survey { sparse, selection }))
+        let folder = self.bundles();
+        let seed = blocking(move || donors::find(&folder, &index)).await?;
+        Ok(Some(Survey { index: reference.hash, selection, seed }))
     }
 
     /// The layers that must be loaded for the images of `info`.
@@ -110,24 +152,20 @@ impl Keeper<'_> {
         Ok(missing)
     }
 
-    /// Fetches of `package`, which goes to `bundle` when it is whole, what the engine lacks.
+    /// Fetches of `package`, which goes to `bundle` when it is whole, what the engine lacks, unless other bundles here have
+    /// so much of it that it may as well become whole.
     pub async fn fetch_lacking(&self, fetcher: &Fetcher, package: &Package, bundle: &Path) -> Result<Got> {
         if package.index.is_none() || exists(bundle) {
-            return Ok(Got::Nothing(0));
+            return Ok(Got::nothing(0));
         }
         let path = sparse::sparse_path(bundle);
         if exists(&path) {
-            return Ok(if self.suffices(&path, package.hash).await? {
-                Got::Sparse(0)
-            } else {
-                Got::Nothing(0)
-            });
+            let suffices = self.suffices(&path, package.hash).await?;
+            return Ok(if suffices { Got::sparse(0) } else { Got::nothing(0) });
         }
-        let mut spent = 0;
-        let outcome = self.try_lacking(fetcher, package, &path, &mut spent).await;
-        match outcome {
-            Ok(true) => Ok(Got::Sparse(spent)),
-            Ok(false) => Ok(Got::Nothing(spent)),
+        let mut came = 0;
+        match self.try_lacking(fetcher, package, &path, &mut came).await {
+            Ok(rest) => Ok(Got { came, rest }),
             Err(fault) if matches!(fault.code(), Code::DiskFull | Code::DiskReadOnly | Code::Io) => {
                 Err(fault)
             }
@@ -135,35 +173,46 @@ impl Keeper<'_> {
             Err(fault) => {
                 let cause = fault.message(self.progress.lang());
                 self.progress.warning(Step::DownloadingUpdate, Say::FetchingWhole { cause });
-                Ok(Got::Nothing(spent))
+                Ok(Got::nothing(came))
             }
         }
     }
 
+    /// What is to be done about the rest; none where what came is all that is needed.
     async fn try_lacking(
         &self,
         fetcher: &Fetcher,
         package: &Package,
         path: &Path,
-        spent: &mut u64,
-    ) -> Result<bool> {
-        let Some(Survey { sparse, selection }) = self.look_at(fetcher, package, spent).await? else {
-            return Ok(false);
+        came: &mut u64,
+    ) -> Result<Option<Seed>> {
+        let size = package.size.unwrap_or_default();
+        let Some(survey) = self.look_at(fetcher, package, came).await? else {
+            return Ok(Some(Seed::default()));
         };
+        if let Some(bytes) = survey.bytes_for_whole(size) {
+            let reused = survey.seed.bytes();
+            self.progress.note(Step::DownloadingUpdate, Say::FetchingLacking { bytes, reused });
+            return Ok(Some(survey.seed));
+        }
+        let Survey { index, selection, .. } = survey;
+        let Some(bundle) = package.hash.filter(|_| selection.pays(size)) else {
+            return Ok(Some(Seed::default()));
+        };
+        let (bytes, reused) = (selection.bytes(), size.saturating_sub(selection.bytes()));
+        self.progress.note(Step::DownloadingUpdate, Say::FetchingLacking { bytes, reused });
+        let sparse = Sparse::new(bundle, size, index, &selection);
         let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<_>>()?;
         let (name, destination) = (package.name(), path.to_owned());
         let request = FileRequest { locations, name, destination, expect: None, size: package.size };
-        let reused = package.size.unwrap_or(0).saturating_sub(selection.bytes());
-        self.progress
-            .note(Step::DownloadingUpdate, Say::FetchingLacking { bytes: selection.bytes(), reused });
         let mut wrong = Vec::new();
         // Members that are not what they must be are fetched again once.
         for _ in 0..2 {
             let pieces = fetcher.pieces(&request, &selection.ranges, &wrong).await?;
-            *spent += pieces.transferred;
+            *came += pieces.transferred;
             let Some(part) = pieces.part else {
                 fetcher.drop_pieces(&request).await?;
-                return Ok(false);
+                return Ok(Some(Seed::default()));
             };
             let checked = sparse.clone();
             wrong = blocking(move || checked.wrong(&part)).await?;
@@ -171,7 +220,7 @@ impl Keeper<'_> {
                 let (sparse, path) = (sparse.clone(), path.to_owned());
                 blocking(move || sparse.write(&path)).await?;
                 fetcher.keep_pieces(&request).await?;
-                return Ok(true);
+                return Ok(None);
             }
         }
         fetcher.drop_pieces(&request).await?;
@@ -202,15 +251,15 @@ impl Keeper<'_> {
         Ok(sparse.lacking())
     }
 
-    /// Fetches the whole bundle, or what is not here of it; gives the bytes that came.
-    pub async fn whole(&self, fetcher: &Fetcher, request: &FileRequest) -> Result<u64> {
+    /// Fetches the whole bundle, but for what is here of it in part and in `seed`; gives the bytes that came.
+    pub async fn whole(&self, fetcher: &Fetcher, request: &FileRequest, seed: Seed) -> Result<u64> {
         let path = sparse::sparse_path(&request.destination);
         let (from, expect) = (path.clone(), request.expect);
         let seed = blocking(move || {
             let sparse = Sparse::read(&from).ok().filter(|sparse| expect == Some(sparse.bundle()));
-            Ok(sparse.filter(|_| exists(&from)).map(|sparse| Seed { path: from, ranges: sparse.ranges() }))
+            Ok(sparse.filter(|_| exists(&from)).map_or(seed, |sparse| own_seed(&from, &sparse)))
         });
-        let fetched = fetcher.file_from(request, seed.await?.as_ref()).await?;
+        let fetched = fetcher.file_from(request, &seed.await?).await?;
         blocking(move || Sparse::remove(&path)).await?;
         Ok(fetched.transferred)
     }
@@ -226,6 +275,17 @@ impl Keeper<'_> {
         let kept = info.images.iter().filter(|image| !lacking.contains(&image.reference));
         Ok(Some(kept.cloned().collect()))
     }
+}
+
+/// What a sparse bundle has of the whole one.
+fn own_seed(path: &Path, sparse: &Sparse) -> Seed {
+    let piece = |member: &Member| SeedPiece {
+        path: path.to_owned(),
+        at: member.offset,
+        range: member.offset..member.offset + member.length,
+        hash: Some(member.encoded_hash),
+    };
+    Seed { pieces: sparse.members().iter().map(piece).collect() }
 }
 
 /// Whether `path` is what was fetched of the bundle with this hash, undamaged.

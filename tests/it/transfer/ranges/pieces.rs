@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use compose_upgrade::transfer::{Pieces, Seed};
+use compose_upgrade::release::Digest;
+use compose_upgrade::transfer::{Pieces, Seed, SeedPiece};
 
 use super::*;
 
@@ -122,16 +123,31 @@ async fn the_rest_of_a_file_is_enough_where_pieces_are_here() {
         let content = &scene.content[range.start as usize..range.end as usize];
         file.write_all_at(content, range.start).unwrap();
     }
-    let seed = Seed { path: pieces.clone(), ranges: wanted() };
+    let piece = |range: &Range<u64>, hash| SeedPiece {
+        path: pieces.clone(),
+        at: range.start,
+        range: range.clone(),
+        hash,
+    };
+    let seed = Seed { pieces: wanted().iter().map(|range| piece(range, None)).collect() };
     let fetcher = fetcher_of(&scene, policy(4));
-    let fetched = fetcher.file_from(&scene.request(), Some(&seed)).await.unwrap();
+    let fetched = fetcher.file_from(&scene.request(), &seed).await.unwrap();
     scene.assert_complete(&fetched);
     assert_transferred(&fetched, 12 * M - total(&wanted()));
     // Wrong ones are found by the hash, and cost what they would have cost before.
     std::fs::remove_file(&scene.destination).unwrap();
     file.write_all_at(&[0; 100], M + 10).unwrap();
-    let fetched = fetcher.file_from(&scene.request(), Some(&seed)).await.unwrap();
+    let fetched = fetcher.file_from(&scene.request(), &seed).await.unwrap();
     scene.assert_complete(&fetched);
+    // Where their own hashes are known, only the wrong one is fetched. One whose file is gone is, too.
+    std::fs::remove_file(&scene.destination).unwrap();
+    let hash = |range: &Range<u64>| Digest::of(&scene.content[range.start as usize..range.end as usize]);
+    let mut known: Vec<SeedPiece> = wanted().iter().map(|range| piece(range, Some(hash(range)))).collect();
+    known[1].path = scene.device.join("gone");
+    let lost = total(&[M..3 * M, wanted()[1].clone()]);
+    let fetched = fetcher.file_from(&scene.request(), &Seed { pieces: known }).await.unwrap();
+    scene.assert_complete(&fetched);
+    assert_transferred(&fetched, 12 * M - total(&wanted()) + lost);
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,19 +14,9 @@ use crate::support::tiny::wait_for;
 
 /// 1.1.0, in which a layer of 4 MiB is new.
 fn large_change() -> Site {
-    let mut site = Site::new();
-    site.stack.context("blob", &noise(4 << 20));
-    site.stack.release("1.1.0", |r| {
-        r.rebuild("app");
+    Site::with_donor_of(|r| {
         r.dockerfile("app", "COPY blob /blob");
-    });
-    site
-}
-
-fn killed(device: &Device, point: &str) {
-    let mut command = device.command(&["upgrade", "--yes"]);
-    let output = command.env("COMPOSE_UPGRADE_KILL_AT", point).output().unwrap();
-    assert_eq!(output.status.signal(), Some(9), "{output:?}");
+    })
 }
 
 #[test]
@@ -58,7 +47,7 @@ fn a_killed_download_goes_on_where_it_was() {
 
 #[test]
 fn killed_at_every_step_of_the_preparation_it_is_finished() {
-    let site = Site::small_change();
+    let site = Site::with_donor();
     for point in
         ["applied:fetch", "started:unpack", "applied:unpack", "started:load_images", "applied:load_images"]
     {
@@ -92,7 +81,7 @@ fn spoil(site: &Site, which: std::ops::Range<usize>, whole: bool) {
 
 #[test]
 fn a_member_that_is_wrong_comes_again() {
-    let site = Site::small_change();
+    let site = Site::with_donor();
     // The first piece is `release.json`, the next are the others.
     spoil(&site, 1..2, false);
     let ended = site.upgrade();
@@ -102,7 +91,7 @@ fn a_member_that_is_wrong_comes_again() {
 
 #[test]
 fn members_that_stay_wrong_are_never_loaded() {
-    let site = Site::small_change();
+    let site = Site::with_donor();
     spoil(&site, 1..usize::MAX, false);
     // A whole bundle of this size comes by ranges only where it is large; this one comes by one stream.
     let ended = site.upgrade();
@@ -110,7 +99,7 @@ fn members_that_stay_wrong_are_never_loaded() {
     assert!(warnings(&ended).iter().any(|text| text.contains("the whole package is fetched")), "{ended:#?}");
     assert!(downloaded(&ended) > site.size("1.1.0"), "what came for nothing counts");
 
-    let site = Site::small_change();
+    let site = Site::with_donor();
     spoil(&site, 0..usize::MAX, true);
     let before = site.device.containers();
     let ended = site.device.upgrade(&[]);
