@@ -124,20 +124,28 @@ impl Keeper<'_> {
             });
         }
         let mut spent = 0;
-        let outcome = self.try_lacking(fetcher, package, &path, &mut spent).await;
-        match outcome {
+        let survey = match self.look_at(fetcher, package, &mut spent).await {
+            Ok(Some(survey)) => survey,
+            Ok(None) => return Ok(Got::Nothing(spent)),
+            // That is waited for, and then this is tried again.
+            Err(fault) if matches!(fault.code(), Code::EngineUnreachable | Code::EngineFailed) => {
+                return Err(fault);
+            }
+            Err(fault) => return Ok(self.rather_whole(&fault, spent)),
+        };
+        match self.try_lacking(fetcher, package, &path, survey, &mut spent).await {
             Ok(true) => Ok(Got::Sparse(spent)),
             Ok(false) => Ok(Got::Nothing(spent)),
-            Err(fault) if matches!(fault.code(), Code::DiskFull | Code::DiskReadOnly | Code::Io) => {
-                Err(fault)
-            }
-            // Whatever is wrong with the index or with single members: the whole bundle has a hash of its own.
-            Err(fault) => {
-                let cause = fault.message(self.progress.lang());
-                self.progress.warning(Step::DownloadingUpdate, Say::FetchingWhole { cause });
-                Ok(Got::Nothing(spent))
-            }
+            Err(fault) if would_fail_again(fault.code()) => Err(fault),
+            Err(fault) => Ok(self.rather_whole(&fault, spent)),
         }
+    }
+
+    /// Whatever is wrong with the index or with single members: the whole bundle has a hash of its own.
+    fn rather_whole(&self, fault: &Fault, spent: u64) -> Got {
+        let cause = fault.message(self.progress.lang());
+        self.progress.warning(Step::DownloadingUpdate, Say::FetchingWhole { cause });
+        Got::Nothing(spent)
     }
 
     async fn try_lacking(
@@ -145,11 +153,10 @@ impl Keeper<'_> {
         fetcher: &Fetcher,
         package: &Package,
         path: &Path,
+        survey: Survey,
         spent: &mut u64,
     ) -> Result<bool> {
-        let Some(Survey { sparse, selection }) = self.look_at(fetcher, package, spent).await? else {
-            return Ok(false);
-        };
+        let Survey { sparse, selection } = survey;
         let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<_>>()?;
         let (name, destination) = (package.name(), path.to_owned());
         let request = FileRequest { locations, name, destination, expect: None, size: package.size };
@@ -208,7 +215,10 @@ impl Keeper<'_> {
         let (from, expect) = (path.clone(), request.expect);
         let seed = blocking(move || {
             let sparse = Sparse::read(&from).ok().filter(|sparse| expect == Some(sparse.bundle()));
-            Ok(sparse.filter(|_| exists(&from)).map(|sparse| Seed { path: from, ranges: sparse.ranges() }))
+            let Some(sparse) = sparse.filter(|_| exists(&from)) else { return Ok(None) };
+            let wrong = sparse.wrong(&from)?;
+            let ranges = sparse.ranges().into_iter().filter(|range| !wrong.contains(range)).collect();
+            Ok(Some(Seed { path: from, ranges }))
         });
         let fetched = fetcher.file_from(request, seed.await?.as_ref()).await?;
         blocking(move || Sparse::remove(&path)).await?;
@@ -226,6 +236,12 @@ impl Keeper<'_> {
         let kept = info.images.iter().filter(|image| !lacking.contains(&image.reference));
         Ok(Some(kept.cloned().collect()))
     }
+}
+
+/// Whether the whole bundle could not be fetched either; the next attempt goes on with what came.
+fn would_fail_again(code: Code) -> bool {
+    use Code::*;
+    matches!(code, DiskFull | DiskReadOnly | Io | DownloadFailed | SourceUnreachable | Interrupted)
 }
 
 /// Whether `path` is what was fetched of the bundle with this hash, undamaged.
