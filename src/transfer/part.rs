@@ -172,14 +172,14 @@ impl Part {
             self.file.set_len(before).at(&self.path)?;
             return Err(Fault::io(&self.path, error));
         }
-        self.to_extents();
+        self.become_extents();
         Ok(())
     }
 
     /// Makes it `length` bytes long, with holes that take no room on the disk.
     pub(super) fn stretch(&mut self, length: u64) -> Result<()> {
         self.file.set_len(length).at(&self.path)?;
-        self.to_extents();
+        self.become_extents();
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Part {
         self.believe(extents)
     }
 
-    fn to_extents(&mut self) {
+    fn become_extents(&mut self) {
         if let Content::Prefix(had) = self.content {
             self.content = Content::Extents(Extents::prefix(had));
         }

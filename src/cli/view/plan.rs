@@ -89,7 +89,7 @@ fn way_back(plan: &PlanReport, back: &WayBack, from: &str, look: Look) -> String
     };
     let mut facts = Facts::new(look);
     facts.add(Words::Data, data).add(Words::ImagesLabel, look.say(images));
-    if plan.bytes_to_fetch > 0 {
+    if !back.images_missing.is_empty() && plan.bytes_to_fetch > 0 {
         facts.add(Words::ToFetch, bytes(plan.bytes_to_fetch));
     }
     if plan.disk_needed > 0 {
@@ -237,6 +237,13 @@ roll back: 1.0.0 → 1.1.0
         );
         let document = serde_json::to_value(&plan).unwrap();
         assert_eq!(document["data"]["restore"]["backup_id"], "b1");
+        let lacking = WayBack { images_missing: vec!["a:1".into()], bundle_present: false, ..back.clone() };
+        let text = summary(&PlanReport { back: Some(lacking), ..plan.clone() }, EN);
+        assert!(
+            text.contains("images       not here; taken from another bundle here, or fetched: a:1\n"),
+            "{text}"
+        );
+        assert!(text.contains("to fetch     2.0 MiB\n"), "{text}");
         back.data = DataPlan::Keep;
         let kept = serde_json::to_value(PlanReport { back: Some(back), ..plan }).unwrap();
         assert_eq!(kept["data"], "keep");

@@ -164,18 +164,27 @@ impl Keeper<'_> {
             return Ok(if suffices { Got::sparse(0) } else { Got::nothing(0) });
         }
         let mut came = 0;
-        match self.try_lacking(fetcher, package, &path, &mut came).await {
+        let survey = match self.look_at(fetcher, package, &mut came).await {
+            Ok(Some(survey)) => survey,
+            Ok(None) => return Ok(Got::nothing(came)),
+            // That is waited for, and then this is tried again.
+            Err(fault) if matches!(fault.code(), Code::EngineUnreachable | Code::EngineFailed) => {
+                return Err(fault);
+            }
+            Err(fault) => return Ok(self.rather_whole(&fault, came)),
+        };
+        match self.try_lacking(fetcher, package, &path, survey, &mut came).await {
             Ok(rest) => Ok(Got { came, rest }),
-            Err(fault) if matches!(fault.code(), Code::DiskFull | Code::DiskReadOnly | Code::Io) => {
-                Err(fault)
-            }
-            // Whatever is wrong with the index or with single members: the whole bundle has a hash of its own.
-            Err(fault) => {
-                let cause = fault.message(self.progress.lang());
-                self.progress.warning(Step::DownloadingUpdate, Say::FetchingWhole { cause });
-                Ok(Got::nothing(came))
-            }
+            Err(fault) if would_fail_again(fault.code()) => Err(fault),
+            Err(fault) => Ok(self.rather_whole(&fault, came)),
         }
+    }
+
+    /// Whatever is wrong with the index or with single members: the whole bundle has a hash of its own.
+    fn rather_whole(&self, fault: &Fault, came: u64) -> Got {
+        let cause = fault.message(self.progress.lang());
+        self.progress.warning(Step::DownloadingUpdate, Say::FetchingWhole { cause });
+        Got::nothing(came)
     }
 
     /// What is to be done about the rest; none where what came is all that is needed.
@@ -184,12 +193,10 @@ impl Keeper<'_> {
         fetcher: &Fetcher,
         package: &Package,
         path: &Path,
+        survey: Survey,
         came: &mut u64,
     ) -> Result<Option<Seed>> {
         let size = package.size.unwrap_or_default();
-        let Some(survey) = self.look_at(fetcher, package, came).await? else {
-            return Ok(Some(Seed::default()));
-        };
         if let Some(bytes) = survey.bytes_for_whole(size) {
             let reused = survey.seed.bytes();
             self.progress.note(Step::DownloadingUpdate, Say::FetchingLacking { bytes, reused });
@@ -275,6 +282,12 @@ impl Keeper<'_> {
         let kept = info.images.iter().filter(|image| !lacking.contains(&image.reference));
         Ok(Some(kept.cloned().collect()))
     }
+}
+
+/// Whether the whole bundle could not be fetched either; the next attempt goes on with what came.
+fn would_fail_again(code: Code) -> bool {
+    use Code::*;
+    matches!(code, DiskFull | DiskReadOnly | Io | DownloadFailed | SourceUnreachable | Interrupted)
 }
 
 /// What a sparse bundle has of the whole one.

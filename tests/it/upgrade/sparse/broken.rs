@@ -80,6 +80,30 @@ fn spoil(site: &Site, which: std::ops::Range<usize>, whole: bool) {
 }
 
 #[test]
+fn a_server_that_goes_away_is_no_reason_to_fetch_more() {
+    let site = Site::small_change();
+    let settings = site.device.read("client.toml");
+    assert!(!settings.contains("[download]"));
+    site.device.write("client.toml", &format!("{settings}\n[download]\nattempts = 1\n"));
+    let number = AtomicUsize::new(0);
+    site.server.always(&site.path("1.1.0"), move |request, honest| {
+        if number.fetch_add(1, Ordering::SeqCst) == 0 { honest(&request) } else { Response::new(503, "") }
+    });
+    let ended = site.device.upgrade(&[]);
+    assert_eq!(
+        (ended.code, &ended.outcome["error"]["code"]),
+        (1, &"SOURCE_UNREACHABLE".into()),
+        "{ended:#?}"
+    );
+    let asked = site.server.log();
+    let whole = asked.iter().filter(|e| e.request.path.ends_with(".bundle") && e.status == 200).count();
+    assert_eq!(whole, 1, "that of the install");
+    site.server.always(&site.path("1.1.0"), |request, honest| honest(&request));
+    site.upgrade();
+    assert_eq!(site.kept("1.1.0"), Kept::Sparse);
+}
+
+#[test]
 fn a_member_that_is_wrong_comes_again() {
     let site = Site::with_donor();
     // The first piece is `release.json`, the next are the others.
