@@ -171,7 +171,7 @@ fn parts(manager: &BackupManager, record: &Record, only: &[String]) -> Result<Ve
 fn inside<'w>(part: &PartRecord, word: &'w str) -> Option<&'w str> {
     let short = match &part.kind {
         PartKind::Volume { volume } => volume,
-        PartKind::Path { path } => path,
+        PartKind::Path { path } | PartKind::Host { path } => path,
         PartKind::Edit { .. } | PartKind::Installation => &part.name,
         PartKind::Dump { of, .. } => {
             of.strip_prefix("volumes/").or(of.strip_prefix("persist/")).unwrap_or(of)
