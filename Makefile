@@ -52,7 +52,8 @@ kills: engine ## 1,000 random kills and faults on the engine's socket (KILLS="--
 lint: deny ## check formatting, clippy, scripts, licences and sources of dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test faults --bench archive -- -D warnings
+	$(CARGO) clippy --locked --test faults -- -D warnings
+	$(CARGO) clippy --locked --features benches --bin bench-archive -- -D warnings
 	@scripts/need shellcheck
 	shellcheck scripts/as-root scripts/engine scripts/own-engine scripts/guestbook-* scripts/need .ci/run \
 		compose/guestbook/images/http-ok compose/guestbook/images/1.0.0/db/entrypoint
