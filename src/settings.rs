@@ -211,7 +211,7 @@ pub const MAX_CONNECTIONS: usize = 16;
 
 impl Default for DownloadSettings {
     fn default() -> Self {
-        Self { attempts: 5, connect_timeout_s: 10, stall_timeout_s: 30, connections: 8 }
+        Self { attempts: 5, connect_timeout_s: 10, stall_timeout_s: 30, connections: 16 }
     }
 }
 
