@@ -35,11 +35,12 @@ else
 	$(CARGO) nextest run --locked --all-targets --no-fail-fast
 endif
 
-bench: build images ## compare downtime, the way back and backups with Compose, the engine's floor, tar and restic
+bench: build images ## compare downtime, the way back, backups and downloads with Compose, the engine, tar, restic, curl and aria2c
 	@benches/downtime $(BENCH)
 	@benches/rollback $(BENCH)
 	@benches/backup $(BENCH)
 	@benches/freeze $(BENCH)
+	@benches/download $(BENCH)
 
 faults: images ## kill, break and fill everything at every step, under a writing client (FAULTS="--seed 2 --only undo")
 	@scripts/need busybox-static /bin/busybox
@@ -52,7 +53,8 @@ kills: engine ## 1,000 random kills and faults on the engine's socket (KILLS="--
 lint: deny ## check formatting, clippy, scripts, licences and sources of dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test faults --bench archive -- -D warnings
+	$(CARGO) clippy --locked --test faults -- -D warnings
+	$(CARGO) clippy --locked --features benches --bins -- -D warnings
 	@scripts/need shellcheck
 	shellcheck scripts/as-root scripts/engine scripts/own-engine scripts/guestbook-* scripts/need .ci/run \
 		compose/guestbook/images/http-ok compose/guestbook/images/1.0.0/db/entrypoint

@@ -1,6 +1,6 @@
 //! Backs up a folder with nothing around it, for `benches/backup`: no engine, no installation, no upgrade.
 //!
-//!     archive FOLDER BACKUPS FORMAT LEVEL THREADS
+//!     bench-archive FOLDER BACKUPS FORMAT LEVEL THREADS
 //!
 //! Prints a line of JSON: the seconds until the data was read (a stack would be running again from there on), the
 //! seconds in all with the verification, and the archive's size.
@@ -17,10 +17,11 @@ use compose_upgrade::settings::ArchiveFormat;
 use compose_upgrade::state::Store;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Cargo adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, backups, format, level, threads] = &arguments[..] else {
-        return Err("usage: archive FOLDER BACKUPS tar.gz|tar.zst LEVEL THREADS; see benches/backup".into());
+        return Err(
+            "usage: bench-archive FOLDER BACKUPS tar.gz|tar.zst LEVEL THREADS; see benches/backup".into()
+        );
     };
     let format = ArchiveFormat::ALL
         .into_iter()

@@ -154,6 +154,7 @@ impl BackupManager {
     /// Deletes what `rules` no longer keep, oldest first, and gives it back.
     pub fn prune(&self, rules: &Rules<'_>) -> Result<Vec<Record>> {
         let _writer = self.lock_writer("backup prune")?;
+        self.drop_copies()?;
         let (all, now) = (self.list()?, OffsetDateTime::now_utc());
         let lost = self.without_archive(&all)?;
         let there: Vec<Record> = all.iter().filter(|one| !lost.contains(&one.id)).cloned().collect();

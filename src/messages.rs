@@ -48,6 +48,9 @@ pub enum Say {
     BackupNameUnknown { name: String },
     BackupNameOfBoth { name: String },
     BackupServiceUnknown { name: String, service: String },
+    VolumeUnnamed { service: String, path: String },
+    ReleaseWritten { service: String, path: String },
+    HostUnkept { service: String, path: String },
     BackupFinished { id: String },
     RestoreStarted { id: String },
     Adopting { folder: String },
@@ -147,6 +150,15 @@ impl Say {
             ),
             BackupServiceUnknown { name, service } => format!(
                 "backup.data.{name} names the service {service}, which the stack does not have; no command is run, and the files are backed up"
+            ),
+            VolumeUnnamed { service, path } => format!(
+                "the service {service} keeps {path} in a volume without a name, which is in no backup. Give it a name under 'volumes:', or put \"{service}:{path}\" into backup.exclude"
+            ),
+            ReleaseWritten { service, path } => format!(
+                "the service {service} writes to {path} in the release's own folder: that is in no backup, and the next version does not see it. Put {path} into 'persist', or \"{path}\" into backup.exclude"
+            ),
+            HostUnkept { service, path } => format!(
+                "the service {service} writes to {path} on this machine, which is in no backup. Name it in client.toml, [backup.data.\"{path}\"], or put it into backup.exclude"
             ),
             BackupTaken { id } => format!("the data of backup {id} is copied; its archive is being written"),
             BackupFinished { id } => format!("backup {id} is complete"),
@@ -324,6 +336,15 @@ impl Say {
             BackupServiceUnknown { name, service } => {
                 format!("backup.data.{name} 中的服务 {service} 不存在；不会运行导出命令，改为备份文件")
             }
+            VolumeUnnamed { service, path } => format!(
+                "服务 {service} 的 {path} 位于未命名的卷中，不会备份。请在 'volumes:' 下为其命名，或将 \"{service}:{path}\" 加入 backup.exclude"
+            ),
+            ReleaseWritten { service, path } => format!(
+                "服务 {service} 写入版本目录内的 {path}：不会备份，升级后也看不到这些数据。请将 {path} 加入 'persist'，或将 \"{path}\" 加入 backup.exclude"
+            ),
+            HostUnkept { service, path } => format!(
+                "服务 {service} 写入本机的 {path}，不会备份。请在 client.toml 中用 [backup.data.\"{path}\"] 指定，或将其加入 backup.exclude"
+            ),
             BackupTaken { id } => format!("备份 {id} 的数据已复制，正在写入归档"),
             BackupFinished { id } => format!("备份创建成功 {id}"),
             RestoreStarted { id } => format!("正在从备份 {id} 恢复数据"),

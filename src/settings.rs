@@ -160,8 +160,27 @@ impl BackupSettings {
         self.copy.check()?;
         for (name, policy) in &self.data {
             policy.check().map_err(|cause| format!("backup.data.{name}: {cause}"))?;
+            if name.starts_with('/') {
+                self.check_host_path(name, policy)
+                    .map_err(|cause| format!("backup.data.\"{name}\": {cause}"))?;
+            }
         }
         Ok(())
+    }
+
+    /// A path of the host that is to be backed up: it names itself in one way only, and is no part of another one.
+    fn check_host_path(&self, name: &str, policy: &DataPolicy) -> std::result::Result<(), String> {
+        let path = Path::new(name);
+        let clean: PathBuf = path.components().collect();
+        let goes_up = path.components().any(|part| part == std::path::Component::ParentDir);
+        if clean.as_os_str() != name || goes_up || path.parent().is_none() {
+            return Err("it has to be an absolute path without '.', '..' and a '/' at its end".into());
+        }
+        if policy.way == Way::Hook {
+            return Err("way = \"hook\" is for volumes and persist paths".into());
+        }
+        let outer = self.data.keys().find(|other| *other != name && path.starts_with(other));
+        outer.map_or(Ok(()), |outer| Err(format!("it is in {outer}, which is named, too")))
     }
 }
 
@@ -192,7 +211,7 @@ pub const MAX_CONNECTIONS: usize = 16;
 
 impl Default for DownloadSettings {
     fn default() -> Self {
-        Self { attempts: 5, connect_timeout_s: 10, stall_timeout_s: 30, connections: 8 }
+        Self { attempts: 5, connect_timeout_s: 10, stall_timeout_s: 30, connections: 16 }
     }
 }
 

@@ -21,6 +21,7 @@ mod install;
 mod installation;
 pub mod journal;
 mod killpoint;
+mod needed;
 mod origin;
 pub mod plan;
 pub mod pointers;

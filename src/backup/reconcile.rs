@@ -34,6 +34,7 @@ impl BackupManager {
             Err(fault) => return Err(fault),
         };
         self.forget_imports()?;
+        self.drop_copies()?;
         let mut problems = Vec::new();
         let mut known = HashSet::new();
         for record in self.list()? {

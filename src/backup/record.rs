@@ -87,6 +87,11 @@ pub enum PartKind {
         /// Relative to `shared/`.
         path: String,
     },
+    /// A folder or file of the host, outside of the installation, that a service mounts.
+    Host {
+        /// Absolute.
+        path: String,
+    },
     /// Nowhere by itself: a file of the release that the operator edited.
     Edit {
         /// Relative to the release folder.

@@ -27,12 +27,10 @@ pub struct Rules<'r> {
 
 /// The IDs of what is to be deleted, oldest first. `records` are in the order in which they were begun.
 pub fn superfluous(records: &[Record], rules: &Rules<'_>, now: OffsetDateTime) -> Vec<String> {
-    let mut kept: HashSet<&str> = needed(records, rules);
+    let mut kept: HashSet<&str> = needed(records, rules, now);
     for kind in [Kind::PreUpgrade, Kind::Safety] {
         kept.extend(newest(records, kind, rules.keep));
     }
-    let young = |record: &&Record| record.kind == Kind::Safety && record.started_at > now - SAFE_FOR;
-    kept.extend(records.iter().filter(young).map(|record| record.id.as_str()));
     for kind in [Kind::Manual, Kind::Scheduled] {
         kept.extend(by_time(records, kind, rules.retention));
     }
@@ -45,13 +43,14 @@ pub fn superfluous(records: &[Record], rules: &Rules<'_>, now: OffsetDateTime) -
     }
     let mut gone: HashSet<&str> =
         records.iter().map(|record| record.id.as_str()).filter(|id| !kept.contains(id)).collect();
-    gone.extend(too_much(records, &gone, rules));
+    gone.extend(too_much(records, &gone, rules, now));
     let gone = |record: &&Record| gone.contains(record.id.as_str());
     records.iter().filter(gone).map(|record| record.id.clone()).collect()
 }
 
-/// What is kept whatever the rules say: what is named, what is being written, what a rollback would restore.
-fn needed<'a>(records: &'a [Record], rules: &Rules<'_>) -> HashSet<&'a str> {
+/// What is kept whatever the rules say: what is named, what is being written, what a rollback would restore, what was kept
+/// for safety lately.
+fn needed<'a>(records: &'a [Record], rules: &Rules<'_>, now: OffsetDateTime) -> HashSet<&'a str> {
     let mut needed: HashSet<&str> = records
         .iter()
         .filter(|record| {
@@ -59,6 +58,8 @@ fn needed<'a>(records: &'a [Record], rules: &Rules<'_>) -> HashSet<&'a str> {
         })
         .map(|record| record.id.as_str())
         .collect();
+    let young = |record: &&Record| record.kind == Kind::Safety && record.started_at > now - SAFE_FOR;
+    needed.extend(records.iter().filter(young).map(|record| record.id.as_str()));
     for version in rules.versions {
         let of_it =
             |record: &&Record| record.status == Status::Complete && record.version.as_ref() == Some(version);
@@ -102,10 +103,15 @@ fn by_time<'a>(records: &'a [Record], kind: Kind, rules: &RetentionSettings) -> 
 }
 
 /// The oldest of what is left over the limit of size; what is needed stays, and so does the newest whole one.
-fn too_much<'a>(records: &'a [Record], gone: &HashSet<&str>, rules: &Rules<'_>) -> Vec<&'a str> {
+fn too_much<'a>(
+    records: &'a [Record],
+    gone: &HashSet<&str>,
+    rules: &Rules<'_>,
+    now: OffsetDateTime,
+) -> Vec<&'a str> {
     let Some(limit) = rules.retention.max_bytes else { return Vec::new() };
     let left = || records.iter().filter(|record| !gone.contains(record.id.as_str()));
-    let needed = needed(records, rules);
+    let needed = needed(records, rules, now);
     let newest = left().rev().find(|record| record.status == Status::Complete).map(|record| &record.id);
     let mut total: u64 = left().map(|record| record.size).sum();
     let mut also = Vec::new();
@@ -221,6 +227,13 @@ mod tests {
         assert_eq!(gone(&records, &rules(&limit(40))), [""; 0]);
         assert_eq!(gone(&records, &rules(&limit(25))), ["manual-4", "manual-3"]);
         assert_eq!(gone(&records, &rules(&limit(0))), ["manual-4", "manual-3", "manual-2"]);
+        let mut records = days_ago(Kind::Safety, &[9, 2]);
+        records.extend(days_ago(Kind::Manual, &[1]));
+        assert_eq!(
+            gone(&records, &Rules { keep: 2, ..rules(&limit(0)) }),
+            ["safety-9"],
+            "the week is not over"
+        );
     }
 
     #[test]

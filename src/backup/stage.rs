@@ -99,7 +99,7 @@ impl BackupManager {
         let _writer = self.lock_writer("backup create")?;
         let record = self.get(id)?;
         match record.status {
-            Status::Complete => Ok(record),
+            Status::Complete => self.drop_copy(&record).map(|()| record),
             _ => self.archive_locked(record, packing, progress, cancel),
         }
     }
@@ -140,8 +140,19 @@ impl BackupManager {
         }
         record.complete(written.size, written.hash);
         self.records().put(&record)?;
-        fs::remove_dir_all(&folder).at(&folder)?;
+        self.drop_copy(&record)?;
         Ok(record)
+    }
+
+    /// Removes the copy that the archive of `record` was written from.
+    fn drop_copy(&self, record: &Record) -> Result<()> {
+        durable::remove_dir_all(&self.stage_of(record))
+    }
+
+    /// Removes copies whose archive is whole, left by a process that was killed between the two. The writer's lock is held.
+    pub(super) fn drop_copies(&self) -> Result<()> {
+        let complete = self.list()?.into_iter().filter(|record| record.status == Status::Complete);
+        complete.into_iter().try_for_each(|record| self.drop_copy(&record))
     }
 
     /// Removes copies whose maker was killed before they were whole.
@@ -157,6 +168,7 @@ impl BackupManager {
 
     /// As [`BackupManager::abandon`]; the writer's lock is held.
     fn abandon_stages(&self) -> Result<()> {
+        self.drop_copies()?;
         for record in self.list()?.into_iter().filter(|record| record.status == Status::Running) {
             let folder = self.stage_of(&record);
             if folder.is_dir() {

@@ -248,6 +248,9 @@ codes! {
     BackupUnknown "BACKUP_UNKNOWN" Failed
         "there is no backup {object}" "'client backup list' shows those there are."
         "没有备份 {object}" "'client backup list' 可查看现有备份。";
+    BackupNeeded "BACKUP_NEEDED" Policy
+        "the backup {object} is still needed" "'client status' says what for. Once that has ended, by 'client upgrade' or 'client rollback', it can be deleted."
+        "备份 {object} 仍被需要" "请用 'client status' 查看原因；待 'client upgrade' 或 'client rollback' 结束后再删除。";
     RestoreFailed "RESTORE_FAILED" Failed
         "the data of {object} could not be restored" "The former data is kept beside it; read the cause and run the command again."
         "无法恢复 {object} 的数据" "原有数据保留在旁边；请查看原因后重新运行。";

@@ -27,6 +27,8 @@ pub enum Look {
     StateRebuilt,
     BackupsAgree,
     BackupProblem { what: String },
+    BackupUnknown { path: String },
+    BackupGone { id: String, file: String },
     Held,
     LetGo,
     ContainersWell { version: String },
@@ -97,6 +99,10 @@ impl Look {
             BackupsAgree => "backup records and files agree".into(),
             BackupProblem { what } if zh => format!("备份记录与文件不一致：{what}"),
             BackupProblem { what } => format!("backup records and files do not agree: {what}"),
+            BackupUnknown { path } if zh => format!("文件没有备份记录：{path}"),
+            BackupUnknown { path } => format!("no record knows of {path}"),
+            BackupGone { file, .. } if zh => format!("备份文件不存在：{file}"),
+            BackupGone { file, .. } => format!("the archive {file} is gone"),
             Held if zh => "中断的备份留下了已暂停或已停止的容器".into(),
             Held => "a backup that did not end left containers paused or stopped".into(),
             LetGo if zh => "备份暂停或停止的容器已恢复运行".into(),
@@ -138,6 +144,22 @@ impl Look {
             }
             ContainerForeign { version, .. } => {
                 return format!("Run 'client upgrade --target {version} --force-full'.");
+            }
+            BackupUnknown { path } if zh => {
+                return format!("请运行 'client backup import {path}' 收录，或将其移走。");
+            }
+            BackupUnknown { path } => {
+                return format!("Take it in with 'client backup import {path}', or move it away.");
+            }
+            BackupGone { id, .. } if zh => {
+                return format!(
+                    "请放回该文件，用 'client backup import' 导入副本，或运行 'client backup delete {id}'。"
+                );
+            }
+            BackupGone { id, .. } => {
+                return format!(
+                    "Bring it back, take in a copy with 'client backup import', or run 'client backup delete {id}'."
+                );
             }
             ContainerUnhealthy { name } if zh => return format!("请用 'docker logs {name}' 查看日志。"),
             ContainerUnhealthy { name } => return format!("See its log with 'docker logs {name}'."),

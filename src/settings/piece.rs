@@ -12,13 +12,15 @@ pub enum Piece<'n> {
     Volume(&'n str),
     /// A persist path.
     Path(&'n str),
+    /// A folder or file of the host that a service mounts, by its absolute path.
+    Host(&'n str),
 }
 
 impl Piece<'_> {
     /// Its own name.
     fn own(&self) -> &str {
         match self {
-            Self::Volume(name) | Self::Path(name) => name,
+            Self::Volume(name) | Self::Path(name) | Self::Host(name) => name,
         }
     }
 
@@ -27,6 +29,7 @@ impl Piece<'_> {
         match self {
             Self::Volume(key) => format!("volumes/{key}"),
             Self::Path(path) => format!("persist/{path}"),
+            Self::Host(path) => format!("host/{}", path.trim_start_matches('/')),
         }
     }
 

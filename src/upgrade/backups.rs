@@ -11,7 +11,7 @@ use super::installation::Installation;
 use super::journal::{ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
-use super::{analyse, rebuild, repair, running};
+use super::{analyse, needed, rebuild, repair, running};
 use crate::backup::{
     BackupManager, Copied, Entry, ImportRequest, Kind as BackupKind, Packing, PartKind, PartRecord, Record,
     RestoreTarget, Status,
@@ -171,7 +171,7 @@ fn parts(manager: &BackupManager, record: &Record, only: &[String]) -> Result<Ve
 fn inside<'w>(part: &PartRecord, word: &'w str) -> Option<&'w str> {
     let short = match &part.kind {
         PartKind::Volume { volume } => volume,
-        PartKind::Path { path } => path,
+        PartKind::Path { path } | PartKind::Host { path } => path,
         PartKind::Edit { .. } | PartKind::Installation => &part.name,
         PartKind::Dump { of, .. } => {
             of.strip_prefix("volumes/").or(of.strip_prefix("persist/")).unwrap_or(of)
@@ -258,10 +258,17 @@ pub async fn backup_import(
     .await
 }
 
-/// Deletes a backup.
+/// Deletes a backup; one that is [needed] is refused.
 pub fn backup_delete(installation: &Installation, id: &str) -> Result<Record> {
     let _lock = installation.lock("backup delete")?;
-    installation.backup_manager().delete(id)
+    let manager = installation.backup_manager();
+    let record = manager.get(id)?;
+    if needed::backups(installation)?.contains(&record.id) {
+        let cause =
+            "a change that has not ended, or the rollback of the version on probation, would restore it";
+        return Err(Fault::new(Code::BackupNeeded, record.id, cause));
+    }
+    manager.delete(&record.id)
 }
 
 /// Deletes what the retention rules no longer keep, after mending what a backup that was killed left: containers held

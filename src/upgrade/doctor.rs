@@ -189,13 +189,15 @@ impl Report {
             Ok(problems) if problems.is_empty() => self.good("backups", Look::BackupsAgree),
             Ok(problems) => {
                 for problem in problems {
-                    let what = match problem {
-                        Problem::Abandoned(record) => record.id,
-                        Problem::FileMissing(record) => record.file,
-                        Problem::UnknownFile(path) => path.display().to_string(),
-                        Problem::RestoreUnfinished(id) => id,
+                    let look = match problem {
+                        Problem::Abandoned(record) => Look::BackupProblem { what: record.id },
+                        Problem::FileMissing(record) => Look::BackupGone { id: record.id, file: record.file },
+                        Problem::UnknownFile(path) => {
+                            Look::BackupUnknown { path: path.display().to_string() }
+                        }
+                        Problem::RestoreUnfinished(id) => Look::BackupProblem { what: id },
                     };
-                    self.worry("backups", Look::BackupProblem { what });
+                    self.worry("backups", look);
                 }
             }
         }

@@ -8,6 +8,7 @@ pub mod data;
 pub mod dump;
 pub mod edits;
 pub mod finish;
+pub mod host;
 pub mod images;
 pub mod outage;
 pub mod prepare;

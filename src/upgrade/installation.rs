@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{pointers, rebuild, releases};
+use super::{needed, pointers, rebuild, releases};
 use crate::backup::{BackupManager, Record, Rules};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
@@ -26,14 +26,20 @@ impl Installation {
         BackupManager::new(self.store.clone(), self.layout.backups())
     }
 
-    /// Deletes the backups that the rules no longer keep, but none of `protected`, and none with the data of a release that
-    /// can be gone back to.
+    /// Deletes the backups that the rules no longer keep, but none of `protected`, none that is [needed], and none with the
+    /// data of a release that can be gone back to.
     pub fn prune_backups(&self, protected: &[String]) -> Result<Vec<Record>> {
+        let protected = [protected, &needed::backups(self)?].concat();
         let current = pointers::read(&self.layout, Pointer::Current)?;
         let mut versions = releases::versions(&self.layout)?;
         versions.retain(|version| Some(version) != current.as_ref());
         let BackupSettings { keep, retention, .. } = &self.settings.backup;
-        self.backup_manager().prune(&Rules { keep: *keep, retention, versions: &versions, protected })
+        self.backup_manager().prune(&Rules {
+            keep: *keep,
+            retention,
+            versions: &versions,
+            protected: &protected,
+        })
     }
 
     /// Opens the installation in `root`.

@@ -5,6 +5,7 @@ mod bucket;
 mod consistency;
 mod copies;
 mod data;
+mod elsewhere;
 mod failing;
 mod floor;
 mod happy;

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::name::{AGE, archive_of};
 use super::{Copied, each_chunk, place};
-use crate::backup::record::Record;
+use crate::backup::record::{Record, Status};
 use crate::backup::{BackupManager, recover, remove_file};
 use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
@@ -113,18 +113,15 @@ impl BackupManager {
         let _writer = self.lock_writer("backup import")?;
         self.forget_imports()?;
         let path = self.folder.join(&plain);
+        if request.from.canonicalize().is_ok_and(|from| Some(from) == path.canonicalize().ok()) {
+            return self.adopt(request, &path, cancel);
+        }
         if path.try_exists().at(&path)? {
-            return Err(request.wrong("it is there already; see 'client backup list'"));
+            return Err(request.wrong(self.why_not(&path)?));
         }
         let part = self.folder.join(format!("{plain}{PART}"));
         let taken = self.take_in(request, &name, &part, cancel).and_then(|(hash, size)| {
-            let record = Record { file: plain, ..recover::examine(&part, cancel)? };
-            if record.project != request.project {
-                return Err(request.wrong(format!("it is a backup of the project {}", record.project)));
-            }
-            if self.list()?.iter().any(|other| other.id == record.id) {
-                return Err(request.wrong(format!("backup {} is there already", record.id)));
-            }
+            let record = self.admit(request, Record { file: plain, ..recover::examine(&part, cancel)? })?;
             if request.is_copy() {
                 // It need not be copied there again. Before it has a row: then nothing can fail any more.
                 let path = request.from.display().to_string();
@@ -134,6 +131,7 @@ impl BackupManager {
                     &name,
                 )?;
             }
+            let path = self.path_of(&record);
             std::fs::rename(&part, &path).at(&path)?;
             durable::sync_parent(&path)?;
             self.records().put(&record)?;
@@ -143,6 +141,53 @@ impl BackupManager {
             remove_file(&part)?;
         }
         taken
+    }
+
+    /// Gives an archive that lies where backups do, and has no row, one.
+    fn adopt(&self, request: &ImportRequest<'_>, path: &Path, cancel: &AtomicBool) -> Result<Record> {
+        if self.list()?.iter().any(|record| self.path_of(record) == path) {
+            return Err(request.wrong(self.why_not(path)?));
+        }
+        let record = self.admit(request, recover::examine(path, cancel)?)?;
+        if self.path_of(&record) != path {
+            let cause = format!(
+                "backup {} has to be called {}; move it away, then import it",
+                record.id, record.file
+            );
+            return Err(request.wrong(cause));
+        }
+        self.records().put(&record)?;
+        Ok(record)
+    }
+
+    /// Why nothing can be taken in under the name of `path`, which is there.
+    fn why_not(&self, path: &Path) -> Result<String> {
+        let known = self.list()?.iter().any(|record| self.path_of(record) == *path);
+        Ok(match known {
+            true => "it is there already; see 'client backup list'".into(),
+            false => format!(
+                "a file of that name is in the backups without a record; 'client backup import {}' takes that one in",
+                path.display()
+            ),
+        })
+    }
+
+    /// The record that is to be written for an archive that was read through: of this project, and either new or that of
+    /// a backup whose file is gone, which then has its file again.
+    fn admit(&self, request: &ImportRequest<'_>, record: Record) -> Result<Record> {
+        if record.project != request.project {
+            return Err(request.wrong(format!("it is a backup of the project {}", record.project)));
+        }
+        let Some(known) = self.list()?.into_iter().find(|other| other.id == record.id) else {
+            return Ok(record);
+        };
+        let there = self.path_of(&known);
+        let is_gone =
+            matches!(known.status, Status::Complete | Status::Failed) && !there.try_exists().at(&there)?;
+        if !is_gone {
+            return Err(request.wrong(format!("backup {} is there already", record.id)));
+        }
+        Ok(Record { file: known.file, target: known.target, ..record })
     }
 
     /// Removes what imports left that were killed. The writers' lock is held: none is under way.

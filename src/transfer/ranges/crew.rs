@@ -8,13 +8,13 @@ const WINDOW: Duration = Duration::from_millis(600);
 const GLANCE: Duration = Duration::from_millis(200);
 /// A new connection is left alone for this long before the rate is measured: it has to gather speed.
 const RAMP: Duration = Duration::from_millis(200);
-/// Parts of a fair share that a new connection brings: with less it goes again, …
+/// Parts of a fair share that each new connection brings: with less they go again, …
 const LEAST: f64 = 0.2;
-/// … with this the next one is added, …
+/// … with this twice as many are added next, …
 const NOTICEABLE: f64 = 0.5;
 /// … and this needs no longer look.
 const CLEAR: f64 = 0.75;
-/// After one more brought little or nothing, it is tried again so much later: links change.
+/// After more brought little or nothing, one is tried again so much later: links change.
 const CALM: Duration = Duration::from_secs(4);
 /// After a connection failed, no other is added for this long.
 const CAUTION: Duration = Duration::from_secs(1);
@@ -23,14 +23,17 @@ const LONGEST_CAUTION: Duration = Duration::from_secs(120);
 /// Connections to begin with.
 const FIRST: usize = 2;
 
-/// Adds connections while that makes the download faster.
+/// Adds connections while that makes the download faster: one, then two, then four, because a link on which every packet
+/// may be lost gives each of them little, and a download may be over before many came one by one.
 pub(super) struct Crew {
     most: usize,
     wanted: usize,
     /// Not more before this moment.
     not_before: Instant,
-    /// The rate before the newest connection, while that one is on trial.
+    /// The rate before the newest connections, while these are on trial.
     before: Option<f64>,
+    /// How many these are, or are to be next.
+    step: usize,
     /// Begin of the window and what had arrived then.
     window: Option<(Instant, u64)>,
     /// When the next window may begin.
@@ -41,7 +44,7 @@ impl Crew {
     /// At most `most`.
     pub(super) fn new(most: usize, now: Instant) -> Self {
         let wanted = FIRST.min(most);
-        Self { most, wanted, not_before: now, before: None, window: None, measure_from: now + RAMP }
+        Self { most, wanted, not_before: now, before: None, step: 1, window: None, measure_from: now + RAMP }
     }
 
     /// How many there should be.
@@ -72,29 +75,34 @@ impl Crew {
         }
     }
 
-    /// What the newest connection brought, as a part of what each of the others had.
+    /// What each of the newest connections brought, as a part of what each of the others had.
     fn share(&self, rate: f64, before: f64) -> f64 {
-        let each = before / (self.wanted.max(2) - 1) as f64;
-        if each > 0.0 { (rate - before) / each } else { 0.0 }
+        let each = before / self.wanted.saturating_sub(self.step).max(1) as f64;
+        if each > 0.0 { (rate - before) / each / self.step as f64 } else { 0.0 }
     }
 
     fn judge(&mut self, rate: f64, now: Instant) {
         let share = self.before.take().map(|before| self.share(rate, before));
         match share {
             Some(share) if share < LEAST => {
-                self.wanted = (self.wanted - 1).max(1);
-                self.not_before = self.not_before.max(now + CALM);
+                self.wanted = self.wanted.saturating_sub(self.step).max(1);
+                self.calm(now);
             }
-            // It may stay, but others may well bring less.
-            Some(share) if share < NOTICEABLE => self.not_before = self.not_before.max(now + CALM),
+            // They may stay, but others may well bring less.
+            Some(share) if share < NOTICEABLE => self.calm(now),
             _ if self.wanted < self.most && now >= self.not_before => {
+                self.step = if share.is_some() { self.step * 2 } else { 1 }.min(self.most - self.wanted);
                 self.before = Some(rate);
-                self.wanted += 1;
+                self.wanted += self.step;
                 self.window = None;
                 self.measure_from = now + RAMP;
             }
             _ => {}
         }
+    }
+
+    fn calm(&mut self, now: Instant) {
+        self.not_before = self.not_before.max(now + CALM);
     }
 
     /// A connection failed while `others` go on: one less, and no more for a while, which is as long as the server asked.
@@ -133,12 +141,12 @@ mod tests {
     #[test]
     fn it_grows_while_that_helps() {
         let each = |n: usize| n as f64 * 1e6;
-        assert_eq!(play(8, 6, each).last(), Some(&8), "{:?}", play(8, 6, each));
-        assert_eq!(play(16, 12, each).last(), Some(&16), "{:?}", play(16, 12, each));
+        assert_eq!(play(8, 2, each).last(), Some(&8), "{:?}", play(8, 2, each));
+        assert_eq!(play(16, 3, each).last(), Some(&16), "{:?}", play(16, 3, each));
         assert_eq!(play(1, 3, each), [1, 1, 1]);
         let full_at_4 = |n: usize| n.min(4) as f64 * 1e6;
         let seen = play(16, 20, full_at_4);
-        assert!(seen[4..].iter().all(|n| (4..=5).contains(n)), "{seen:?}");
+        assert!(seen[3..].iter().all(|n| (4..=6).contains(n)), "{seen:?}");
         let seen = play(16, 20, |_| 1e9);
         assert!(seen.iter().all(|n| (2..=3).contains(n)), "{seen:?}");
         assert!(seen.contains(&3) && seen.contains(&2), "tried again, and taken back: {seen:?}");

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::data::{Data, Purpose, all_data, doubtful_names, info_of, mounts_any, part};
+use super::host::{Unkept, unkept};
 use super::quiet::Writers;
 use super::{besides, dump};
 use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
@@ -148,6 +149,7 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
             world.warn(Step::CreatingBackup, Say::BackupServiceUnknown { name, service })?;
         }
     }
+    tell_unkept(world, &model, &containers, &data)?;
     containers.retain(|one| one.state == State::Running);
     // What is to be put back by itself comes back as files, whatever has become of the service meanwhile.
     let as_files = match kind {
@@ -165,6 +167,19 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
         }
     }
     Ok((!data.is_empty()).then_some(Survey { model, data, containers }))
+}
+
+/// What services write and no backup has is better known before it is missed.
+fn tell_unkept(world: &mut World<'_>, model: &Model, containers: &[Container], data: &[Data]) -> Result<()> {
+    for one in unkept(world, model, containers, data)? {
+        let say = match one {
+            Unkept::Anonymous { service, path } => Say::VolumeUnnamed { service, path },
+            Unkept::Release { service, path } => Say::ReleaseWritten { service, path },
+            Unkept::Host { service, path } => Say::HostUnkept { service, path },
+        };
+        world.warn(Step::CreatingBackup, say)?;
+    }
+    Ok(())
 }
 
 impl Survey {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::host;
 use super::volume::Volume;
 use crate::backup::{Origin, Part, PartKind, Selection};
 use crate::docker::{Container, Model, Service};
@@ -78,6 +79,9 @@ pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
     let persist = persist.unwrap_or_default();
     let persist = persist.iter().filter(|path| is_wanted(world, &Piece::Path(path).part()));
     let paths: Vec<_> = persist.map(|path| current.join(path)).collect();
+    let named = host::named(world, model).into_iter().map(|(name, _)| name);
+    let named = named.filter(|name| is_wanted(world, &Piece::Host(name).part()));
+    let paths: Vec<_> = paths.into_iter().chain(named.map(Into::into)).collect();
     let holds = |service: &Service| {
         let inside = |mount: &std::path::PathBuf| paths.iter().any(|path| mount.starts_with(path));
         service.volumes().any(|(key, _)| is_wanted(world, &Piece::Volume(key).part()))
@@ -86,7 +90,8 @@ pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
     model.services().into_iter().filter(holds).map(|service| service.name).collect()
 }
 
-/// Every named volume and persist path of the release that runs, less what is excluded.
+/// Every named volume and persist path of the release that runs, and every path of the host that is named, less what is
+/// excluded.
 pub async fn all_data(
     world: &World<'_>,
     model: &Model,
@@ -143,6 +148,10 @@ pub async fn all_data(
         let name = piece.part();
         data.push(Data { name, kind: PartKind::Path { path }, place: Place::Disk(real), policy, said_of });
     }
+    data.extend(host::data(world, model, purpose)?.into_iter().filter(|data| match &data.kind {
+        PartKind::Host { path } => !excluded(Piece::Host(path)),
+        _ => true,
+    }));
     if purpose == Purpose::Restore {
         data.retain(|data| is_wanted(world, &data.name));
     }
@@ -167,7 +176,7 @@ fn policy_of(
     let sayings = [&world.installation.settings.backup.data, &info.backup.data];
     let shared = match piece {
         Piece::Path(path) => model.volumes().iter().any(|volume| volume.key == path),
-        Piece::Volume(_) => false,
+        Piece::Volume(_) | Piece::Host(_) => false,
     };
     let said = piece.policy(sayings, shared);
     said.map_or_else(Default::default, |(name, policy)| (Some(name), policy.clone()))
@@ -187,8 +196,11 @@ pub fn doubtful_names(world: &World<'_>, model: &Model) -> Result<Doubtful> {
     let (volumes, paths) = (model.volumes(), releases::persist(&info, settings));
     let is_volume = |name: &String| volumes.iter().any(|volume| Piece::Volume(&volume.key).is_named(name));
     let is_path = |name: &String| paths.iter().any(|path| Piece::Path(path).is_named(name));
-    let is_known =
-        |name: &&String| settings.backup.exclude.contains(name) || is_volume(name) || is_path(name);
+    let hosts = host::named(world, model);
+    let is_host = |name: &String| hosts.iter().any(|(host, _)| host == name);
+    let is_known = |name: &&String| {
+        settings.backup.exclude.contains(name) || is_volume(name) || is_path(name) || is_host(name)
+    };
     let unknown = settings.backup.data.keys().filter(|name| !is_known(name)).cloned().collect();
     // Every release has the usual persist paths, also where there is nothing in them.
     let is_there = |name: &String| world.layout().shared().join(name).exists();
@@ -197,7 +209,8 @@ pub fn doubtful_names(world: &World<'_>, model: &Model) -> Result<Doubtful> {
     Ok(Doubtful { unknown, both: both.into_iter().collect() })
 }
 
-fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<Item = &'a String> {
+/// The names of what is left out.
+pub fn excludes<'a>(world: &'a World<'_>, info: &'a ReleaseInfo) -> impl Iterator<Item = &'a String> {
     info.backup.exclude.iter().chain(&world.installation.settings.backup.exclude)
 }
 
@@ -234,11 +247,13 @@ pub fn mounts_any<'d>(
         (PartKind::Volume { volume }, _) => {
             volume_name(model, volume).is_some_and(|name| container.mounts_volume(&name))
         }
-        (PartKind::Path { .. }, Place::Disk(folder)) => container.host_paths().any(|path| {
-            std::path::Path::new(path)
-                .canonicalize()
-                .is_ok_and(|real| real.starts_with(folder) || folder.starts_with(&real))
-        }),
+        (PartKind::Path { .. } | PartKind::Host { .. }, Place::Disk(folder)) => {
+            container.host_paths().any(|path| {
+                std::path::Path::new(path)
+                    .canonicalize()
+                    .is_ok_and(|real| real.starts_with(folder) || folder.starts_with(&real))
+            })
+        }
         _ => false,
     })
 }

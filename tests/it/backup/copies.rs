@@ -211,6 +211,65 @@ fn copies_do_not_go_among_the_backups() {
     assert_eq!(bench.files().len(), 1);
 }
 
+#[test]
+fn an_archive_without_a_record_is_taken_in_where_it_lies() {
+    let (bench, record) = bench();
+    let path = bench.manager.path_of(&record);
+    let own = Copied {
+        backup: record.id.clone(),
+        path: path.display().to_string(),
+        size: 0,
+        hash: record.hash.unwrap(),
+    };
+    let keys = bench.path("keys.txt");
+    let to = to_folder(&bench);
+    let fault = import(&bench, &to, &own, &keys).unwrap_err();
+    assert!(fault.detail().contains("there already"), "{fault}");
+
+    let good = fs::read(&path).unwrap();
+    bench.manager.delete(&record.id).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    fs::write(&path, bad).unwrap();
+    assert!(import(&bench, &to, &own, &keys).is_err());
+    assert_eq!(
+        (bench.manager.list().unwrap(), bench.files()),
+        (vec![], vec![record.file.clone()]),
+        "it is left alone"
+    );
+
+    fs::write(&path, &good).unwrap();
+    let taken = import(&bench, &to, &own, &keys).unwrap();
+    assert_eq!((&taken.id, taken.hash, &taken.parts), (&record.id, record.hash, &record.parts));
+    assert_eq!(fs::read(&path).unwrap(), good);
+    assert_eq!(bench.manager.reconcile().unwrap(), []);
+
+    // From elsewhere nothing replaces a file of that name, whatever it is.
+    let copies = copy(&bench, &to).unwrap();
+    bench.manager.delete(&record.id).unwrap();
+    fs::write(&path, "somebody's").unwrap();
+    let fault = import(&bench, &to, &copies[0], &keys).unwrap_err();
+    assert!(
+        fault.detail().contains("without a record") && fault.detail().contains("backup import"),
+        "{fault}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"somebody's");
+}
+
+#[test]
+fn a_record_whose_archive_is_gone_has_it_again_from_a_copy() {
+    let (bench, record) = bench();
+    let to = to_folder(&bench);
+    let made = copy(&bench, &to).unwrap();
+    fs::remove_file(bench.manager.path_of(&record)).unwrap();
+    assert_eq!(bench.manager.reconcile().unwrap().len(), 1, "it is found");
+    let taken = import(&bench, &to, &made[0], &bench.path("keys.txt")).unwrap();
+    assert_eq!(taken.id, record.id);
+    bench.manager.verify(&record.id, &AtomicBool::new(false)).unwrap();
+    assert_eq!(bench.manager.reconcile().unwrap(), []);
+    assert_eq!(bench.manager.list().unwrap().len(), 1);
+}
+
 fn import(bench: &Bench, settings: &CopySettings, copy: &Copied, keys: &Path) -> Result<Record> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _here = runtime.enter();

@@ -153,6 +153,32 @@ fn an_archive_that_fails_is_written_by_the_next_try() {
 }
 
 #[test]
+fn a_copy_whose_archive_is_whole_is_not_left_behind() {
+    if !is_root() {
+        return;
+    }
+    let retention = RetentionSettings::default();
+    let rules = Rules { keep: 1, retention: &retention, versions: &[], protected: &[] };
+    type Mend = fn(&Bench, &Record, &Rules<'_>);
+    let mends: [Mend; 4] = [
+        |bench, record, _| drop(archive(&bench.manager, &record.id).unwrap()),
+        |bench, _, _| assert_eq!(bench.manager.reconcile().unwrap(), []),
+        |bench, _, rules| assert_eq!(bench.manager.prune(rules).unwrap(), []),
+        |bench, _, _| bench.manager.abandon().unwrap(),
+    ];
+    for mend in mends {
+        let bench = bench_with(&some_data());
+        let record = staged(&bench);
+        archive(&bench.manager, &record.id).unwrap();
+        // As SIGKILL leaves it right after the row said that the archive is whole.
+        fs::create_dir_all(bench.path(&format!("backups/{}.stage/data", record.file))).unwrap();
+        mend(&bench, &record, &rules);
+        assert_eq!(bench.files(), [&record.file[..]]);
+        bench.verify(&record.id).unwrap();
+    }
+}
+
+#[test]
 fn one_that_is_deleted_takes_its_copy_along() {
     if !is_root() {
         return;

@@ -109,9 +109,13 @@ impl Tiny {
     pub fn image(&self, name: &str, mark: &str) -> String {
         let mut tar = tar::Builder::new(Vec::new());
         let busybox = std::fs::read("/bin/busybox").expect("the package busybox-static is installed");
-        for (path, content, mode) in
-            [("bin/busybox", busybox.as_slice(), 0o755), ("mark", mark.as_bytes(), 0o644)]
-        {
+        // Another test's image would be the same otherwise, and the engine has what that one loaded.
+        let files = [
+            ("bin/busybox", busybox.as_slice(), 0o755),
+            ("mark", mark.as_bytes(), 0o644),
+            ("project", self.project.as_bytes(), 0o644),
+        ];
+        for (path, content, mode) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(mode);

@@ -78,6 +78,19 @@ fn data_that_could_not_come_back_is_not_forgotten() {
     }
     assert_eq!(upgrade.wait().unwrap().code(), Some(22));
     assert!(damaged);
+    let (_, all) = device.ask(&["backup", "list"]);
+    let ids: Vec<&str> =
+        all["backups"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let settings = device.read("client.toml");
+    assert!(settings.contains("last = 0"), "{settings}");
+    device.write("client.toml", &settings.replace("last = 0", "last = 1\nmax_bytes = 1"));
+    let (code, gone) = device.ask(&["backup", "prune"]);
+    assert_eq!((code, &gone["backups"]), (0, &serde_json::json!([])), "they may have to come back");
+    for id in &ids {
+        let (code, told) = device.ask(&["backup", "delete", id, "--yes"]);
+        assert_eq!((code, &told["error"]["code"]), (11, &"BACKUP_NEEDED".into()), "{told}");
+    }
+    device.write("client.toml", &settings);
     for _ in 0..2 {
         let ended = device.rollback(&["--to", "factory"]);
         assert_eq!(ended.code, 22, "the data is still not there: {ended:#?}");
@@ -89,4 +102,5 @@ fn data_that_could_not_come_back_is_not_forgotten() {
     assert!(device.containers().values().all(|container| container.running), "{:#?}", device.containers());
     assert_eq!(device.version("current"), "1.0.0");
     assert_eq!(fs::read_to_string(device.path("shared/data/file")).unwrap(), "two\n", "as it was asked for");
+    assert_eq!(device.ask(&["backup", "delete", ids[0], "--yes"]).0, 0, "nothing waits for it any more");
 }
