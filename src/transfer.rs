@@ -14,8 +14,13 @@
 //! part.rs       the part file: lock, hash, finish ledger.rs  the row about it
 //! answer.rs     what an HTTP answer means (pure)  backoff.rs how long to wait (pure)
 //! extents.rs    which bytes are there (pure)
+//! link.rs       proxies, certificates, and what all downloads share
+//! access.rs     credentials, each for one host
+//! limit.rs      the limit of all connections, and the least a server must give (pure but for the clock)
+//! speeds.rs     which mirror first: what each server gave (pure but for its table)
 //! ```
 
+mod access;
 mod answer;
 mod backoff;
 mod extents;
@@ -23,6 +28,8 @@ mod failure;
 mod fetch;
 mod http;
 mod job;
+mod limit;
+mod link;
 mod ledger;
 mod local;
 mod location;
@@ -30,7 +37,9 @@ mod map;
 mod part;
 mod ranges;
 mod space;
+mod speeds;
 
 pub use backoff::Backoff;
 pub use fetch::{Fetched, Fetcher, FileRequest, Policy};
+pub use link::Link;
 pub use location::{Location, Source};

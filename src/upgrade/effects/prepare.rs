@@ -12,16 +12,14 @@ use crate::release::operations::Operations;
 use crate::release::tree::verify_release;
 use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
-use crate::transfer::{Fetcher, FileRequest, Location};
+use crate::transfer::{FileRequest, Location};
 use crate::upgrade::step::Package;
 use crate::upgrade::ways::{self, Keeper};
 use crate::upgrade::world::World;
-use crate::upgrade::{pointers, releases};
+use crate::upgrade::{pointers, releases, renew};
 
 /// Fetches the package into `bundles/`.
 pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
-    let settings = &world.installation.settings.download;
-    let fetcher = Fetcher::new(world.installation.store.clone(), settings, world.progress.clone())?;
     let folder = world.layout().bundles();
     fs::create_dir_all(&folder).at(&folder)?;
     let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<Vec<_>>>()?;
@@ -34,7 +32,8 @@ pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
     };
     // The bundles of the ways back are read meanwhile: the network is slower than the disk.
     let keeper = Keeper::of(world);
-    let (fetched, bundles) = tokio::join!(fetcher.file(&request), ways::bundles(&keeper));
+    let file = renew::fetch(world.installation, &world.engine, &world.plan.to, request, &world.progress);
+    let (fetched, bundles) = tokio::join!(file, ways::bundles(&keeper));
     let fetched = fetched?;
     for way in bundles? {
         ways::tell(world, way)?;

@@ -1,0 +1,57 @@
+//! A package whose signed address has had its time: the source is asked once for a new one.
+
+use super::installation::Installation;
+use crate::docker::Engine;
+use crate::fault::{Code, Result};
+use crate::progress::Progress;
+use crate::release::manifest::{MAX_BYTES, Package};
+use crate::release::{Arch, Manifest, Version};
+use crate::transfer::{Fetched, FileRequest, Location, Source};
+
+/// Fetches a package of `version`. What was fetched by an address that is no longer accepted stays, and is continued where
+/// the new one leads to the same file.
+pub async fn fetch(
+    installation: &Installation,
+    engine: &Engine,
+    version: &Version,
+    request: FileRequest,
+    progress: &Progress,
+) -> Result<Fetched> {
+    let fetcher = installation.fetcher(progress)?;
+    let expired = match fetcher.file(&request).await {
+        Err(fault) if fault.code() == Code::LinkExpired => fault,
+        outcome => return outcome,
+    };
+    let source = Source::parse(&installation.settings.source)?;
+    let arch = Arch::from_oci(engine.arch());
+    for at in [source.manifest_of(version)?, source.manifest()] {
+        let Some(bytes) = fetcher.document_if_present(&at, MAX_BYTES).await? else { continue };
+        let manifest = Manifest::from_json(&bytes, &at.to_string())?;
+        let Some(package) = same(&manifest, version, arch, &request) else { continue };
+        let mut locations = Vec::new();
+        for reference in std::iter::once(&package.url).chain(&package.mirrors) {
+            locations.push(at.join_of(&source.manifest(), reference)?);
+        }
+        if is_new(&locations, &request.locations) {
+            return fetcher.file(&FileRequest { locations, ..request }).await;
+        }
+    }
+    Err(expired)
+}
+
+/// The package that has the content which was to be fetched.
+fn same<'a>(
+    manifest: &'a Manifest,
+    version: &Version,
+    arch: Option<Arch>,
+    request: &FileRequest,
+) -> Option<&'a Package> {
+    let wanted = request.expect.filter(|_| manifest.version == *version)?;
+    let full = manifest.package_for(arch).ok();
+    let patch = manifest.patch_for(arch).map(|patch| &patch.package);
+    full.into_iter().chain(patch).find(|package| package.hash.digest() == Some(wanted))
+}
+
+fn is_new(found: &[Location], known: &[Location]) -> bool {
+    found.iter().any(|location| !known.contains(location))
+}
