@@ -113,7 +113,9 @@ impl FromStr for TimeOfDay {
         };
         let read = text.split_once(':').and_then(|(hours, minutes)| Some((two(hours)?, two(minutes)?)));
         match read {
-            Some((hours, minutes)) if minutes < 60 && hours * 60 + minutes <= 24 * 60 => Ok(Self(hours * 60 + minutes)),
+            Some((hours, minutes)) if minutes < 60 && hours * 60 + minutes <= 24 * 60 => {
+                Ok(Self(hours * 60 + minutes))
+            }
             _ => Err(format!("{text:?} is not a time of the day such as 08:00")),
         }
     }

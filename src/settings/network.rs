@@ -79,7 +79,9 @@ impl HostCredentials {
     fn check(&self) -> Result<(), &'static str> {
         if self.origin().is_none() {
             // It may have become an address with a password in it, so it is not repeated.
-            return Err("host is a name or an address, with :PORT and before it http:// where they are needed");
+            return Err(
+                "host is a name or an address, with :PORT and before it http:// where they are needed",
+            );
         }
         let password = [self.password.is_some(), self.password_file.is_some()];
         let token = [self.token.is_some(), self.token_file.is_some()];
@@ -104,10 +106,15 @@ impl NetworkSettings {
         if let Some(proxy) = self.proxy.as_ref().map(Secret::expose).filter(|proxy| *proxy != DIRECT) {
             let known = |url: &Url| matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h");
             if !proxy.parse::<Url>().is_ok_and(|url| known(&url) && url.has_host()) {
-                return Err("network.proxy is an http://, https://, socks5:// or socks5h:// address, or \"direct\"".into());
+                return Err(
+                    "network.proxy is an http://, https://, socks5:// or socks5h:// address, or \"direct\""
+                        .into(),
+                );
             }
         } else if !self.no_proxy.is_empty() {
-            return Err("network.no_proxy needs network.proxy; without it NO_PROXY of the environment counts".into());
+            return Err(
+                "network.no_proxy needs network.proxy; without it NO_PROXY of the environment counts".into(),
+            );
         }
         if self.client_key.is_some() && self.client_cert.is_none() {
             return Err("network.client_key needs network.client_cert".into());
@@ -116,7 +123,9 @@ impl NetworkSettings {
             let number = index + 1;
             entry.check().map_err(|cause| format!("network.credentials, entry {number}: {cause}"))?;
             if self.credentials[..index].iter().any(|other| other.origin() == entry.origin()) {
-                return Err(format!("network.credentials, entry {number}: an entry before it is for the same host"));
+                return Err(format!(
+                    "network.credentials, entry {number}: an entry before it is for the same host"
+                ));
             }
         }
         Ok(())
@@ -174,7 +183,10 @@ mod tests {
             ("[[credentials]]\nhost = 'x'\npassword = 's3cret'", "username"),
             ("[[credentials]]\nhost = 'x'\nusername = 'a:s3cret'\npassword = 's3cret'", "':'"),
             ("[[credentials]]\nhost = 'x'\ntoken = 's3cret'\ntoken_file = 'x'", "token_file"),
-            ("[[credentials]]\nhost = 'x'\ntoken = 's3cret'\nusername = 'me'\npassword = 's3cret'", "entry 1"),
+            (
+                "[[credentials]]\nhost = 'x'\ntoken = 's3cret'\nusername = 'me'\npassword = 's3cret'",
+                "entry 1",
+            ),
             (
                 "[[credentials]]\nhost = 'x'\ntoken = 's3cret'\n[[credentials]]\nhost = 'x:443'\ntoken = 's3cret'",
                 "entry 2",

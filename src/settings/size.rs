@@ -98,7 +98,9 @@ mod tests {
             assert_eq!((size.0, size.to_string().as_str()), (bytes, written), "{text}");
             assert_eq!(size.to_string().parse(), Ok(size), "{text}");
         }
-        for wrong in ["", "k", "-1", "+1", "1kB", "1 000", "1..5", "1.k", ".5k", "99999999999999999999", "9e9"] {
+        for wrong in
+            ["", "k", "-1", "+1", "1kB", "1 000", "1..5", "1.k", ".5k", "99999999999999999999", "9e9"]
+        {
             assert!(wrong.parse::<Size>().unwrap_err().contains("500k"), "{wrong}");
         }
     }

@@ -38,8 +38,8 @@ impl Client {
 
     fn built(builder: ClientBuilder, link: &Link) -> Result<Self> {
         let client = link.lead(builder).build();
-        let client = client
-            .map_err(|error| Fault::from_error(Code::SourceUnreachable, "(the HTTP client)", error))?;
+        let client =
+            client.map_err(|error| Fault::from_error(Code::SourceUnreachable, "(the HTTP client)", error))?;
         Ok(Self { client, link: link.clone() })
     }
 
@@ -178,9 +178,7 @@ impl Flow {
     }
 
     fn stream(self) -> impl Stream<Item = Result<Bytes, Failure>> {
-        stream::try_unfold(self, |mut flow| async move {
-            Ok(flow.next().await?.map(|chunk| (chunk, flow)))
-        })
+        stream::try_unfold(self, |mut flow| async move { Ok(flow.next().await?.map(|chunk| (chunk, flow))) })
     }
 }
 

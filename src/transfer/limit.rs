@@ -71,7 +71,9 @@ impl Bucket {
         self.filled = now;
         match self.tokens < 0.0 {
             // At least a moment: an owed token is not there yet, however short the wait for it is.
-            true => Duration::try_from_secs_f64(-self.tokens / rate).unwrap_or(Duration::MAX).max(Duration::from_millis(1)),
+            true => Duration::try_from_secs_f64(-self.tokens / rate)
+                .unwrap_or(Duration::MAX)
+                .max(Duration::from_millis(1)),
             false => Duration::ZERO,
         }
     }

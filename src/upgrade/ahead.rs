@@ -177,7 +177,8 @@ mod tests {
         assert_eq!(awaited("1.1.0"), [""; 0]);
         record(&installation, "next.bundle", &version("1.2.0")).unwrap();
         assert_eq!(awaited("1.0.0"), ["next.bundle"]);
-        let sql = "INSERT INTO quarantine (version, manifest_hash, reason, at) VALUES ('1.2.0', 'x', 'bad', 'now')";
+        let sql =
+            "INSERT INTO quarantine (version, manifest_hash, reason, at) VALUES ('1.2.0', 'x', 'bad', 'now')";
         store.with(|db| db.execute(sql, [])).unwrap();
         assert_eq!(awaited("1.0.0"), [""; 0]);
     }

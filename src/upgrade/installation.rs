@@ -58,7 +58,7 @@ impl Installation {
     }
 
     /// Of these parts.
-    pub(super) fn of(layout: Layout, settings: Settings, store: Arc<Store>) -> Self {
+    pub fn of(layout: Layout, settings: Settings, store: Arc<Store>) -> Self {
         Self { layout, settings, store, link: Arc::default() }
     }
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 use compose_upgrade::messages::Lang;
 use compose_upgrade::progress::{Event, Kind, Progress, Reporter};
 use compose_upgrade::release::Digest;
-use compose_upgrade::state::Store;
 use compose_upgrade::settings::Settings;
+use compose_upgrade::state::Store;
 use compose_upgrade::transfer::{Backoff, Fetched, Fetcher, FileRequest, Link, Location, Policy};
 use compose_upgrade::{Code, Result};
 

@@ -1,6 +1,7 @@
 //! Upgrades, from the publisher's folder to the running stack: the real binary, engine and Compose.
 
 mod adopt;
+mod ahead;
 mod bucket;
 mod consistency;
 mod copies;

@@ -253,7 +253,9 @@ fn remove_bundles(world: &World<'_>) -> Result<()> {
         match needed {
             true => ahead::touch(&path)?,
             false if awaited.iter().any(|file| ahead::belongs(&name, file)) => {}
-            false if name.ends_with(".bundle") && !name.starts_with("unverified-") => spare.push(ahead::Spare::at(&path)?),
+            false if name.ends_with(".bundle") && !name.starts_with("unverified-") => {
+                spare.push(ahead::Spare::at(&path)?)
+            }
             false => fs::remove_file(&path).at(&path)?,
         }
     }

@@ -125,7 +125,9 @@ async fn socks(shared: &Shared, mut client: Client) -> io::Result<()> {
             let length = client.read_u8().await?;
             String::from_utf8(read(&mut client, length).await?).unwrap()
         }
-        _ => std::net::Ipv6Addr::from(<[u8; 16]>::try_from(read(&mut client, 16).await?).unwrap()).to_string(),
+        _ => {
+            std::net::Ipv6Addr::from(<[u8; 16]>::try_from(read(&mut client, 16).await?).unwrap()).to_string()
+        }
     };
     let port = client.read_u16().await?;
     shared.asked.lock().unwrap().push(format!("SOCKS {host}:{port}"));
@@ -144,7 +146,8 @@ pub fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
             text.push(if place <= chunk.len() { char::from(letter) } else { '=' });

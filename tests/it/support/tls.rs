@@ -99,7 +99,8 @@ fn config(authority: &Authority, clients: Option<&Authority>) -> ServerConfig {
         Some(clients) => {
             let mut roots = RootCertStore::empty();
             roots.add(CertificateDer::from_pem_slice(clients.pem().as_bytes()).unwrap()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
             builder.with_client_cert_verifier(verifier)
         }
     };

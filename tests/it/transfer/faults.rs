@@ -47,7 +47,10 @@ async fn a_portal_that_was_led_to_is_named() {
     scene.server.always(FILE, move |_, _| Response::new(302, "").set("Location", &target));
     let fault = scene.fetch().await.unwrap_err();
     assert_eq!(fault.code(), Code::WebPage);
-    assert!(fault.to_string().contains(&gate.url_of("/login")) && !fault.to_string().contains("s3cret"), "{fault}");
+    assert!(
+        fault.to_string().contains(&gate.url_of("/login")) && !fault.to_string().contains("s3cret"),
+        "{fault}"
+    );
 }
 
 #[tokio::test]

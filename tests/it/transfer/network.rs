@@ -39,7 +39,8 @@ async fn a_host_is_opened_by_a_password_or_a_token() {
         guarded(&scene.server, header);
         // A cut is continued with them, too.
         scene.server.once(FILE, |request, honest| honest(&request).cut_after(100_000));
-        let fetcher = scene.fetcher_by_settings(&format!("[[network.credentials]]\nhost = '{host}'\n{entry}"));
+        let fetcher =
+            scene.fetcher_by_settings(&format!("[[network.credentials]]\nhost = '{host}'\n{entry}"));
         scene.assert_complete(&fetcher.file(&scene.request()).await.unwrap());
         assert!(fetcher.document(&scene.at(FILE), 400_000).await.unwrap() == scene.content);
         std::fs::remove_file(&scene.destination).unwrap();
@@ -91,7 +92,11 @@ async fn every_kind_of_proxy_leads_there() {
         let settings = format!("[network]\nproxy = '{scheme}://{login}{}'", proxy.address());
         let fetched = scene.fetcher_by_settings(&settings).file(&request).await.unwrap();
         scene.assert_complete(&fetched);
-        assert!(!proxy.asked().is_empty() && proxy.asked().iter().all(|was| was == asked), "{:?}", proxy.asked());
+        assert!(
+            !proxy.asked().is_empty() && proxy.asked().iter().all(|was| was == asked),
+            "{:?}",
+            proxy.asked()
+        );
         std::fs::remove_file(&scene.destination).unwrap();
     }
     // Where names are resolved here, a name that is none leads nowhere.
@@ -145,10 +150,8 @@ async fn an_authority_of_one_s_own_is_trusted_where_it_is_named() {
     let scene = Scene::new(12 * 1024 * 1024);
     let authority = Authority::new();
     let tls = Tls::before(scene.server.address(), &authority, None);
-    let request = FileRequest {
-        locations: vec![Location::parse(&tls.url_of(FILE)).unwrap()],
-        ..scene.request()
-    };
+    let request =
+        FileRequest { locations: vec![Location::parse(&tls.url_of(FILE)).unwrap()], ..scene.request() };
     let fault = scene.fetcher_by_settings("").file(&request).await.unwrap_err();
     assert_eq!(fault.code(), Code::SourceUnreachable, "{fault}");
     assert!(fault.to_string().to_lowercase().contains("certificate"), "{fault}");
@@ -171,10 +174,8 @@ async fn a_server_that_asks_who_this_is_is_shown_a_certificate() {
     let scene = Scene::new(400_000);
     let (authority, fleet) = (Authority::new(), Authority::new());
     let tls = Tls::before(scene.server.address(), &authority, Some(&fleet));
-    let request = FileRequest {
-        locations: vec![Location::parse(&tls.url_of(FILE)).unwrap()],
-        ..scene.request()
-    };
+    let request =
+        FileRequest { locations: vec![Location::parse(&tls.url_of(FILE)).unwrap()], ..scene.request() };
     std::fs::write(scene.device.join("ca.pem"), authority.pem()).unwrap();
     let ca = "[network]\nca_file = 'ca.pem'\n";
     scene.fetcher_by_settings(ca).file(&request).await.unwrap_err();
@@ -241,7 +242,12 @@ async fn without_a_setting_the_environment_counts() {
         }
         process.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
         let output = process.output().await.unwrap();
-        assert_eq!(output.status.success(), reached, "{variables:?}: {}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(
+            output.status.success(),
+            reached,
+            "{variables:?}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         let asked_now: Vec<String> = proxy.asked().split_off(before);
         assert_eq!(asked_now.first().map(|was| was.split(' ').next().unwrap()), asked, "{variables:?}");
     }

@@ -224,7 +224,8 @@ async fn the_process_that_is_killed() {
     let (Ok(url), Ok(device)) = (std::env::var("CUTEST_URL"), std::env::var("CUTEST_DEVICE")) else { return };
     let device = PathBuf::from(device);
     let store = Arc::new(Store::open(&device.join("state.db")).unwrap());
-    let fetcher = Fetcher::with_policy(store, Policy::from(&DownloadSettings::default()), Progress::silent()).unwrap();
+    let fetcher =
+        Fetcher::with_policy(store, Policy::from(&DownloadSettings::default()), Progress::silent()).unwrap();
     let request = FileRequest {
         locations: vec![Location::parse(&url).unwrap()],
         name: "stack.bundle".into(),
