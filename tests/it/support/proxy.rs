@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 type Client = BufReader<TcpStream>;
 
-/// Serves until it is dropped.
+/// Serves in the runtime of the test until it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
-    _runtime: tokio::runtime::Runtime,
+    serving: AbortHandle,
 }
 
 #[derive(Default)]
@@ -25,24 +26,30 @@ struct Shared {
     asked: Mutex<Vec<String>>,
 }
 
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
 impl Proxy {
     /// It connects to `target`, whatever it is asked for, for anyone or for who knows the `login` (`user:password`).
     pub fn to(target: SocketAddr, login: Option<&str>) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let shared =
             Arc::new(Shared { leads_to: Some(target), login: login.map(str::to_owned), ..Shared::default() });
         let own = shared.clone();
-        runtime.spawn(async move {
+        let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = own.clone();
                 // A client that goes away is not the proxy's concern.
                 tokio::spawn(async move { drop(serve(&shared, BufReader::new(stream)).await) });
             }
         });
-        Self { address, shared, _runtime: runtime }
+        Self { address, shared, serving: serving.abort_handle() }
     }
 
     /// `127.0.0.1:PORT`.

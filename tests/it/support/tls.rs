@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -48,22 +49,28 @@ impl Authority {
     }
 }
 
-/// Takes TLS off and hands on, until it is dropped.
+/// Takes TLS off and hands on, in the runtime of the test, until it is dropped.
 pub struct Tls {
     address: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
+    serving: AbortHandle,
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
 }
 
 impl Tls {
     /// In front of `server`, as `localhost` and 127.0.0.1, with a certificate of `authority`; it lets in who has a
     /// certificate of `clients`, where that is given.
     pub fn before(server: SocketAddr, authority: &Authority, clients: Option<&Authority>) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config(authority, clients)));
-        runtime.spawn(async move {
+        let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
@@ -74,7 +81,7 @@ impl Tls {
                 });
             }
         });
-        Self { address, _runtime: runtime }
+        Self { address, serving: serving.abort_handle() }
     }
 
     pub fn address(&self) -> SocketAddr {
