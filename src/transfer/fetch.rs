@@ -155,9 +155,6 @@ impl Fetcher {
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
             return Ok(cached);
         }
-        if request.locations.is_empty() {
-            return Err(Fault::new(Code::DownloadFailed, &request.name, "no address is known"));
-        }
         self.progress.note(Step::DownloadingUpdate, Say::DownloadStarted { name: name() });
         let mut job = Job::open(request, &self.store, &self.progress).await?;
         // Opening the part waits for whoever else fetches the same file.
@@ -166,36 +163,40 @@ impl Fetcher {
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
             return Ok(cached);
         }
-        let fetched = self.from_anywhere(&mut job, &request.locations).await?;
+        let fetched = self.try_locations(&mut job, &request.locations).await?;
         self.progress.note(Step::DownloadingUpdate, Say::DownloadFinished { name: name() });
         Ok(fetched)
     }
 
     /// Tries the locations, the one that promises to be the fastest first.
-    async fn from_anywhere(&self, job: &mut Job<'_>, locations: &[Location]) -> Result<Fetched> {
-        let mut expired = None;
+    async fn try_locations(&self, job: &mut Job<'_>, locations: &[Location]) -> Result<Fetched> {
+        let (mut failed, mut expired) = (Vec::new(), None);
         let mut order = speeds::order(&self.store, locations)?.into_iter().peekable();
         while let Some(location) = order.next() {
             let (begun, had) = (Instant::now(), job.transferred());
-            let outcome = self.try_location(job, location).await;
-            if !self.link.is_limited() {
-                let came = job.transferred() - had;
-                speeds::learn(&self.store, location, outcome.is_ok(), came, begun.elapsed())?;
-            }
-            let failure = match outcome {
-                Ok(fetched) => return Ok(fetched),
+            let fault = match self.try_location(job, location).await {
+                Ok(fetched) => {
+                    // A failure is the server's where another one does better.
+                    failed.iter().try_for_each(|at| speeds::failed(&self.store, at))?;
+                    if !self.link.is_limited() {
+                        let came = job.transferred() - had;
+                        speeds::gave(&self.store, location, came, begun.elapsed())?;
+                    }
+                    return Ok(fetched);
+                }
                 Err(Failure::Fatal(fault)) => return give_up(job, fault).await,
                 Err(failure) => failure.into_fault(),
             };
-            if order.peek().is_some() {
-                let text = failure.message(self.progress.lang());
+            let is_last = order.peek().is_none();
+            if !is_last {
+                let text = fault.message(self.progress.lang());
                 self.progress.warning(Step::DownloadingUpdate, Say::Warning { text });
             }
-            // A new address for this one is worth more than what the others said.
-            match failure.code() {
-                Code::LinkExpired => expired = Some(failure),
-                _ if order.peek().is_none() => return give_up(job, expired.unwrap_or(failure)).await,
-                _ => {}
+            match fault.code() {
+                // A new address for this one is worth more than what the others say.
+                Code::LinkExpired => expired = Some(fault),
+                _ if is_last => return give_up(job, expired.unwrap_or(fault)).await,
+                _ => failed.push(location),
             }
         }
         let none = || Fault::new(Code::DownloadFailed, job.name(), "no address is known");

@@ -37,7 +37,7 @@ struct Outward {
 
 enum Via {
     Direct,
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
 }
 
 impl Link {
@@ -70,7 +70,7 @@ impl Link {
         builder = match &outward.proxy {
             None => builder,
             Some(Via::Direct) => builder.no_proxy(),
-            Some(Via::Proxy(proxy)) => builder.proxy(proxy.clone()),
+            Some(Via::Proxy(proxy)) => builder.proxy(Proxy::clone(proxy)),
         };
         for root in &outward.roots {
             builder = builder.add_root_certificate(root.clone());
@@ -136,7 +136,8 @@ fn via(address: &str, except: &[String]) -> Result<Via> {
     // The client's own words would repeat the address.
     let wrong = |_| Fault::new(Code::ConfigInvalid, "network.proxy", "it is no address of a proxy");
     let proxy = Proxy::all(address).map_err(wrong)?;
-    Ok(Via::Proxy(proxy.no_proxy(NoProxy::from_string(&except.join(",")))))
+    let proxy = proxy.no_proxy(NoProxy::from_string(&except.join(",")));
+    Ok(Via::Proxy(Box::new(proxy)))
 }
 
 fn identity(settings: &NetworkSettings, root: &Path) -> Result<Option<Identity>> {

@@ -66,17 +66,21 @@ pub(super) fn order<'a>(store: &Store, locations: &'a [Location]) -> Result<Vec<
     Ok(sorted(locations.iter().map(|location| (location.server(), location)).collect(), &known))
 }
 
-/// Remembers how it went: `bytes` came in `took`, and that was all or it failed.
-pub(super) fn learn(store: &Store, at: &Location, ok: bool, bytes: u64, took: Duration) -> Result<()> {
-    let Some(server) = at.server() else { return Ok(()) };
-    if ok && bytes < TELLING {
-        return Ok(());
-    }
+/// Remembers that `bytes` came in `took`.
+pub(super) fn gave(store: &Store, at: &Location, bytes: u64, took: Duration) -> Result<()> {
+    let Some(server) = at.server().filter(|_| bytes >= TELLING) else { return Ok(()) };
     let known = load(store)?.get(&server).copied();
-    let rate = match ok {
-        true => Measured::joined(known, bytes as f64 / took.as_secs_f64().max(1e-3)),
-        false => known.map_or(USUAL, Measured::expected).min(USUAL) * AFTER_FAILURE,
-    };
+    save(store, &server, Measured::joined(known, bytes as f64 / took.as_secs_f64().max(1e-3)))
+}
+
+/// Remembers that it failed.
+pub(super) fn failed(store: &Store, at: &Location) -> Result<()> {
+    let Some(server) = at.server() else { return Ok(()) };
+    let known = load(store)?.get(&server).copied();
+    save(store, &server, known.map_or(USUAL, Measured::expected).min(USUAL) * AFTER_FAILURE)
+}
+
+fn save(store: &Store, server: &str, rate: f64) -> Result<()> {
     let now = OffsetDateTime::now_utc()
         .format(&Rfc3339)
         .map_err(|error| Fault::from_error(Code::StateInvalid, store.path().display(), error))?;
@@ -141,17 +145,17 @@ mod tests {
         let first = |store: &Store| order(store, &places).unwrap()[0].clone();
         let second = Duration::from_secs(1);
         assert_eq!(first(&store), places[0]);
-        learn(&store, &places[1], true, TELLING - 1, Duration::from_nanos(1)).unwrap();
+        gave(&store, &places[1], TELLING - 1, Duration::from_nanos(1)).unwrap();
         assert_eq!(first(&store), places[0], "too little to tell");
-        learn(&store, &places[1], true, 9_000_000, second).unwrap();
+        gave(&store, &places[1], 9_000_000, second).unwrap();
         assert_eq!(first(&store), places[1]);
-        learn(&store, &places[2], true, 20_000_000, second).unwrap();
+        gave(&store, &places[2], 20_000_000, second).unwrap();
         assert_eq!(first(&store), places[2]);
-        learn(&store, &places[2], false, 20_000_000, second).unwrap();
+        failed(&store, &places[2]).unwrap();
         assert_eq!(first(&store), places[1], "a failure weighs more than its rate");
-        learn(&store, &places[1], false, 0, second).unwrap();
+        failed(&store, &places[1]).unwrap();
         assert_eq!(first(&store), places[0]);
-        learn(&store, &Location::local("/x"), true, 9_000_000, second).unwrap();
+        gave(&store, &Location::local("/x"), 9_000_000, second).unwrap();
         let servers: Vec<String> = load(&store).unwrap().into_keys().collect();
         assert_eq!(servers, ["http://b", "http://b:81"], "neither paths nor secrets");
     }

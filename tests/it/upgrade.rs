@@ -14,6 +14,7 @@ mod layers;
 mod legacy;
 mod levels;
 mod moving_tag;
+mod network;
 mod operator;
 mod patch;
 mod postgres;

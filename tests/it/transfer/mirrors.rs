@@ -41,6 +41,20 @@ async fn the_one_that_gave_most_is_asked_first_also_by_the_next_process() {
 }
 
 #[tokio::test]
+async fn a_network_that_is_down_says_nothing_of_the_servers() {
+    let (scene, mirrors, request) = mirrored(600_000);
+    mirrors[1].always(FILE, |request, honest| honest(&request).pace(Duration::from_millis(100)));
+    let all = [&scene.server, &mirrors[0], &mirrors[1]];
+    for server in &all[..2] {
+        server.once(FILE, |_, _| Response::new(502, "down"));
+    }
+    mirrors[1].once(FILE, |_, _| Response::new(502, "down"));
+    scene.fetcher_with(1).file(&request).await.unwrap_err();
+    fetch_anew(&scene, &request).await;
+    assert_eq!(all.map(|server| server.statuses(FILE).len()), [2, 1, 1], "as the publisher said");
+}
+
+#[tokio::test]
 async fn among_servers_of_which_nothing_is_known_the_publisher_decides() {
     let (scene, mirrors, request) = mirrored(1000);
     for _ in 0..3 {
