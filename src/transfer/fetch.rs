@@ -170,7 +170,7 @@ impl Fetcher {
 
     /// Tries the locations, the one that promises to be the fastest first.
     async fn try_locations(&self, job: &mut Job<'_>, locations: &[Location]) -> Result<Fetched> {
-        let (mut failed, mut expired) = (Vec::new(), None);
+        let (mut failed, mut expired): (Vec<&Location>, _) = (Vec::new(), None);
         let mut order = speeds::order(&self.store, locations)?.into_iter().peekable();
         while let Some(location) = order.next() {
             let (begun, had) = (Instant::now(), job.transferred());
