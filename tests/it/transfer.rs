@@ -79,7 +79,7 @@ impl Scene {
     }
 
     fn fetcher_with(&self, attempts: u32) -> Fetcher {
-        self.fetcher_by(attempts, &Link::plain())
+        self.fetcher_of(attempts, Duration::from_millis(300), &Link::plain())
     }
 
     /// As `client.toml` says; files in it lie in the device's folder.
@@ -93,14 +93,19 @@ impl Scene {
         Link::new(&Settings::load(&path)?, &self.device)
     }
 
+    /// By a way of its own, and patient with silence: this machine may be busy.
     fn fetcher_by(&self, attempts: u32, link: &Link) -> Fetcher {
+        self.fetcher_of(attempts, Duration::from_secs(10), link)
+    }
+
+    fn fetcher_of(&self, attempts: u32, stall_timeout: Duration, link: &Link) -> Fetcher {
         let store = Arc::new(Store::open(&self.device.join("state.db")).unwrap());
         let backoff = Backoff { base: Duration::from_millis(1), ..Backoff::default() };
         let policy = Policy {
             attempts,
             connections: 8,
             connect_timeout: Duration::from_secs(5),
-            stall_timeout: Duration::from_millis(300),
+            stall_timeout,
             backoff,
         };
         Fetcher::new(store, policy, link, Progress::new(self.recorder.clone(), "u", Lang::En)).unwrap()

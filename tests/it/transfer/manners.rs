@@ -16,7 +16,7 @@ async fn the_limit_holds_for_one_stream_and_for_several_connections() {
         let begun = Instant::now();
         scene.assert_complete(&fetcher.file(&scene.request()).await.unwrap());
         let took = begun.elapsed().as_secs_f64();
-        assert!(took > seconds * 0.9 && took < seconds * 2.0, "{size} bytes at {rate}: {took} s");
+        assert!(took > seconds * 0.9 && took < seconds * 4.0, "{size} bytes at {rate}: {took} s");
     }
 }
 
@@ -42,7 +42,7 @@ async fn the_limit_is_one_for_all_files_however_small() {
     };
     tokio::join!(fetch(0, 0), fetch(1, 1));
     let took = begun.elapsed().as_secs_f64();
-    assert!(took > 1.8 && took < 4.0, "200 KiB at 100 KiB/s: {took} s");
+    assert!(took > 1.8 && took < 8.0, "200 KiB at 100 KiB/s: {took} s");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn fetch_anew(scene: &Scene, request: &FileRequest) -> Fetched {
     if scene.destination.exists() {
         std::fs::remove_file(&scene.destination).unwrap();
     }
-    let fetched = scene.fetcher_with(1).file(request).await.unwrap();
+    let fetched = scene.fetcher_by(1, &Link::plain()).file(request).await.unwrap();
     scene.assert_complete(&fetched);
     fetched
 }
@@ -49,7 +49,7 @@ async fn a_network_that_is_down_says_nothing_of_the_servers() {
         server.once(FILE, |_, _| Response::new(502, "down"));
     }
     mirrors[1].once(FILE, |_, _| Response::new(502, "down"));
-    scene.fetcher_with(1).file(&request).await.unwrap_err();
+    scene.fetcher_by(1, &Link::plain()).file(&request).await.unwrap_err();
     fetch_anew(&scene, &request).await;
     assert_eq!(all.map(|server| server.statuses(FILE).len()), [2, 1, 1], "as the publisher said");
 }
@@ -74,7 +74,7 @@ async fn a_signed_address_that_had_its_time_is_told_from_a_refusal() {
         scene.server.always(FILE, move |_, _| Response::new(status, "no"));
         let code = async |locations: Vec<Location>| {
             let request = FileRequest { locations, ..scene.request() };
-            let fault = scene.fetcher_with(1).file(&request).await.unwrap_err();
+            let fault = scene.fetcher_by(1, &Link::plain()).file(&request).await.unwrap_err();
             assert!(!format!("{fault:?} {:?}", scene.messages()).contains("s3cret"), "{fault}");
             fault.code()
         };
