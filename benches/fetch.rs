@@ -13,7 +13,7 @@ use std::time::Instant;
 use compose_upgrade::progress::Progress;
 use compose_upgrade::settings::DownloadSettings;
 use compose_upgrade::state::Store;
-use compose_upgrade::transfer::{Fetcher, FileRequest, Location};
+use compose_upgrade::transfer::{Fetcher, FileRequest, Location, Policy};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let folder = PathBuf::from(folder);
     let store = Arc::new(Store::open(&folder.join("state.db"))?);
-    let fetcher = Fetcher::new(store, &DownloadSettings::default(), Progress::silent())?;
+    let fetcher =
+        Fetcher::with_policy(store, Policy::from(&DownloadSettings::default()), Progress::silent())?;
     let request = FileRequest {
         locations: vec![Location::parse(url)?],
         name: "file".into(),

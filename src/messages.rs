@@ -37,6 +37,7 @@ pub enum Say {
     DownloadRetry { name: String, attempt: u32, wait_ms: u64, cause: String },
     DownloadFinished { name: String },
     DownloadCached { name: String },
+    FetchedAhead { version: String },
     MetadataSaved,
     BackupStarted,
     DataCopying,
@@ -135,6 +136,9 @@ impl Say {
             }
             DownloadFinished { name } => format!("downloaded and verified {name}"),
             DownloadCached { name } => format!("{name} is already here and verified"),
+            FetchedAhead { version } => {
+                format!("{version} is here and verified; 'client upgrade' installs it")
+            }
             MetadataSaved => "download metadata saved".into(),
             BackupStarted => "making a backup".into(),
             DataCopying => "copying the data".into(),
@@ -320,6 +324,7 @@ impl Say {
             }
             DownloadFinished { name } => format!("🎉 下载完成 {name}"),
             DownloadCached { name } => format!("{name} 已存在且校验通过"),
+            FetchedAhead { version } => format!("{version} 已下载并通过校验；运行 'client upgrade' 即可安装"),
             MetadataSaved => "💾 已保存下载元数据".into(),
             BackupStarted => "开始创建备份".into(),
             DataCopying => "正在复制数据".into(),

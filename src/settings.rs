@@ -2,7 +2,11 @@
 
 mod copy;
 mod data;
+mod download;
+mod network;
 mod piece;
+mod secret;
+mod size;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -13,7 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Code, Fault, IoContext, Result};
 pub use copy::{CopySettings, CopyTarget, Credentials};
 pub use data::{DataPolicy, Way};
+pub use download::{DownloadSettings, LimitWindow, MAX_CONNECTIONS, TimeOfDay};
+pub use network::{DIRECT, HostCredentials, NetworkSettings};
 pub use piece::Piece;
+pub use secret::{Secret, require_private};
+pub use size::Size;
 
 /// The settings of an installation. A missing file is all defaults; an unknown key is an error, because a
 /// misspelt setting that is silently ignored is worse.
@@ -36,6 +44,13 @@ pub struct Settings {
     pub download: DownloadSettings,
     /// Reports.
     pub report: ReportSettings,
+    /// Proxies, certificates, credentials.
+    #[serde(skip_serializing_if = "is_default")]
+    pub network: NetworkSettings,
+}
+
+fn is_default(network: &NetworkSettings) -> bool {
+    *network == NetworkSettings::default()
 }
 
 /// `[backup]`.
@@ -192,29 +207,6 @@ pub struct KeepSettings {
     pub releases: usize,
 }
 
-/// `[download]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DownloadSettings {
-    /// Attempts in all before the download fails.
-    pub attempts: u32,
-    /// Seconds a connection may take.
-    pub connect_timeout_s: u64,
-    /// Seconds without a byte before a connection counts as stalled.
-    pub stall_timeout_s: u64,
-    /// Connections for one file at most, 1 to [`MAX_CONNECTIONS`]; 1: one stream.
-    pub connections: usize,
-}
-
-/// Connections for one download at most; more would be unkind to the server and to others on the link.
-pub const MAX_CONNECTIONS: usize = 16;
-
-impl Default for DownloadSettings {
-    fn default() -> Self {
-        Self { attempts: 5, connect_timeout_s: 10, stall_timeout_s: 30, connections: 16 }
-    }
-}
-
 /// `[report]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -237,21 +229,18 @@ impl Settings {
     /// Reads the file at `path`.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).at(path)?;
-        let settings: Self =
-            toml::from_str(&text).map_err(|error| Fault::new(Code::ConfigInvalid, path.display(), error))?;
-        settings.backup.check().map_err(|cause| Fault::new(Code::ConfigInvalid, path.display(), cause))?;
-        if settings.download.attempts == 0 {
-            return Err(Fault::new(Code::ConfigInvalid, path.display(), "download.attempts is at least 1"));
-        }
-        if !(1..=MAX_CONNECTIONS).contains(&settings.download.connections) {
-            let cause = format!("download.connections is 1 to {MAX_CONNECTIONS}");
-            return Err(Fault::new(Code::ConfigInvalid, path.display(), cause));
+        let wrong = |cause: String| Fault::new(Code::ConfigInvalid, path.display(), cause);
+        let settings: Self = toml::from_str(&text).map_err(|error| wrong(mistake(&text, &error)))?;
+        settings.backup.check().map_err(wrong)?;
+        settings.download.check().map_err(wrong)?;
+        settings.network.check().map_err(wrong)?;
+        if settings.network.has_secrets() {
+            require_private(path)?;
         }
         let web = |url: url::Url| matches!(url.scheme(), "http" | "https");
         if !settings.report.url.is_empty() && !settings.report.url.parse().is_ok_and(web) {
             // It may hold credentials, so it is not repeated.
-            let cause = "report.url is no http:// or https:// address";
-            return Err(Fault::new(Code::ConfigInvalid, path.display(), cause));
+            return Err(wrong("report.url is no http:// or https:// address".into()));
         }
         Ok(settings)
     }
@@ -260,6 +249,26 @@ impl Settings {
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("settings are always valid TOML")
     }
+}
+
+/// What is wrong with the file, by line. The parser's own words would show the line itself, and with it a password.
+fn mistake(text: &str, error: &toml::de::Error) -> String {
+    let mut message = error.message().to_owned();
+    // "invalid type: string \"secret\", expected a sequence"
+    for head in ["invalid type: ", "invalid value: "] {
+        let expected = message.rfind(", expected ").filter(|_| message.starts_with(head));
+        if let Some(expected) = expected {
+            let kind = message[head.len()..expected].split([' ', '`']).next().unwrap_or_default().to_owned();
+            message = format!("{head}{kind}{}", &message[expected..]);
+        }
+    }
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let plain = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let key = line.split_once('=').map(|(key, _)| key.trim()).filter(|key| !key.is_empty() && plain(key));
+    let key = key.map(|key| format!(" ({key})")).unwrap_or_default();
+    format!("line {}{key}: {message}", number + 1)
 }
 
 #[cfg(test)]
@@ -326,6 +335,53 @@ mod tests {
             let error = load(wrong).unwrap_err();
             assert_eq!(error.code(), Code::ConfigInvalid, "{wrong}");
             assert!(error.to_string().contains(named), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_secrets_is_its_owner_s_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.toml");
+        let load = |text: &str, mode: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            Settings::load(&path)
+        };
+        let open = "[[network.credentials]]\nhost = 'x'\ntoken_file = 'token'";
+        let secret = "[[network.credentials]]\nhost = 'x'\ntoken = 's3cret'";
+        assert!(load(open, 0o644).is_ok());
+        let settings = load(secret, 0o600).unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"));
+        assert!(settings.to_toml().contains("s3cret"), "what is written is what was read");
+        for mode in [0o640, 0o644] {
+            let fault = load(secret, mode).unwrap_err();
+            assert_eq!(fault.code(), Code::SecretExposed);
+            assert!(fault.help(crate::messages::Lang::En).contains("chmod 600"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_without_what_stands_in_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.toml");
+        for (text, named) in [
+            ("project = 'x'\nsource = https://me:s3cret@h\n", "line 2"),
+            ("[[network.credentials]]\nhost = 'x'\ntoken = s3cret\n", "line 3"),
+            ("[[network.credentials]]\nhost = 'x'\ntokn = 's3cret'\n", "tokn"),
+            ("[[network.credentials]]\nhost = 'x'\ntoken = 73313370\n", "line 3"),
+            ("[network]\ncredentials = 's3cret'\n", "line 2 (credentials): invalid type: string, expected"),
+            ("[network.credentials]\ntoken = 's3cret'\n", "invalid type: map, expected"),
+            ("[network]\nca_file = 73313370\n", "invalid type: integer, expected"),
+            ("[network]\nproxy = 's3cret\n", "line 2"),
+            ("download = 's3cret'\n", "invalid type: string, expected"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let fault = Settings::load(&path).unwrap_err();
+            assert_eq!(fault.code(), Code::ConfigInvalid);
+            let told = format!("{fault} {fault:?}");
+            assert!(told.contains(named), "{text}: {told}");
+            assert!(!told.contains("s3cret") && !told.contains("73313370"), "{text}: {told}");
         }
     }
 }

@@ -23,6 +23,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0002_repair_and_reports.sql")),
     M::up(include_str!("../migrations/0003_backup_copies.sql")),
     M::up(include_str!("../migrations/0004_download_extents.sql")),
+    M::up(include_str!("../migrations/0005_network.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

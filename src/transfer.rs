@@ -15,8 +15,13 @@
 //! part.rs       the part file: lock, hash, finish ledger.rs  the row about it
 //! answer.rs     what an HTTP answer means (pure)  backoff.rs how long to wait (pure)
 //! extents.rs    which bytes are there (pure)
+//! link.rs       proxies, certificates, and what all downloads share
+//! access.rs     credentials, each for one host
+//! limit.rs      the limit of all connections, and the least a server must give (pure but for the clock)
+//! speeds.rs     which mirror first: what each server gave (pure but for its table)
 //! ```
 
+mod access;
 mod answer;
 mod backoff;
 mod extents;
@@ -25,13 +30,17 @@ mod fetch;
 mod http;
 mod job;
 mod ledger;
+mod limit;
+mod link;
 mod local;
 mod location;
 mod map;
 mod part;
 mod ranges;
 mod space;
+mod speeds;
 
 pub use backoff::Backoff;
 pub use fetch::{Fetched, Fetcher, FileRequest, Pieces, Policy, Seed, SeedPiece};
+pub use link::Link;
 pub use location::{Location, Source};

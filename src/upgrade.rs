@@ -3,6 +3,7 @@
 //! The functions here are what the command line, the daemon and frontends call.
 
 mod adopt;
+mod ahead;
 mod analyse;
 mod api;
 mod backups;
@@ -29,6 +30,7 @@ mod preview;
 mod quarantine;
 pub mod rebuild;
 pub mod releases;
+mod renew;
 mod repair;
 pub mod report;
 mod resolve;
@@ -48,7 +50,7 @@ pub use backups::{
     RestoreOptions, backup_copy, backup_create, backup_delete, backup_extract, backup_import, backup_list,
     backup_prune, backup_restore, backup_show, backup_verify, thaw,
 };
-pub use command::{check, plan, upgrade};
+pub use command::{check, download, plan, upgrade};
 pub use doctor::doctor;
 pub use effects::volume::{INSIDE, SEND};
 pub use inspect::{history, history_entry, status};

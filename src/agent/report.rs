@@ -96,8 +96,10 @@ impl Post {
     fn new(installation: &Installation) -> Result<Self> {
         let settings = &installation.settings.report;
         let shown = shown(&settings.url);
-        // Proxies and certificates are those of the system, as for downloads. A redirected POST becomes a GET.
-        let client = Client::builder()
+        // A redirected POST becomes a GET.
+        let client = installation
+            .link()?
+            .lead(Client::builder())
             .user_agent(concat!("compose-upgrade/", env!("CARGO_PKG_VERSION")))
             .referer(false)
             .redirect(redirect::Policy::none())

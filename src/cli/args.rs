@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::fault::Fault;
 use crate::messages::Lang;
 use crate::release::Version;
+use crate::settings::Size;
 use crate::upgrade::RollbackTarget;
 
 pub use backup::BackupCommand;
@@ -257,6 +258,7 @@ Examples:
   client upgrade --yes             do not ask
   client upgrade --check           only ask the source
   client upgrade --dry-run         only show the plan
+  client upgrade --download-only --limit-rate 500k   ahead of the maintenance window
   client upgrade --bundle /mnt/usb/guestbook-1.1.0.bundle
   client upgrade --progress json   a JSON line for every event, the result last")]
 pub struct UpgradeArgs {
@@ -267,6 +269,14 @@ pub struct UpgradeArgs {
     /// Only show what would be done, like 'client plan'.
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Only fetch and verify what the upgrade will need, and change nothing else; a later upgrade fetches nothing.
+    #[arg(long, conflicts_with_all = ["check", "dry_run", "bundle"])]
+    pub download_only: bool,
+
+    /// Fetch at most so many bytes a second (500k, 2M; 0: no limit), whatever client.toml says.
+    #[arg(long, value_name = "RATE")]
+    pub limit_rate: Option<Size>,
 
     /// Which release, and how.
     #[command(flatten)]
@@ -347,6 +357,9 @@ mod tests {
         for line in [
             "client upgrade --check --dry-run",
             "client upgrade --check --target 1.0.0",
+            "client upgrade --download-only --check",
+            "client upgrade --download-only --bundle x",
+            "client upgrade --limit-rate fast",
             "client rollback --restore-data --keep-data",
             "client init --project x --source y --trust z --insecure",
             "client init --project x --source y --adopt z",

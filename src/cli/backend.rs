@@ -13,8 +13,8 @@ use crate::publisher::{self, BuildRequest, Inspection, PatchBase};
 use crate::upgrade::{self, Installation, RestoreOptions};
 
 pub use crate::upgrade::{
-    INSIDE, SEND, backup_restore, check, doctor, exchange_inside, history, history_entry, init, plan,
-    rollback, rollback_plan, send_inside, status, thaw, upgrade,
+    INSIDE, SEND, backup_restore, check, doctor, download, exchange_inside, history, history_entry, init,
+    plan, rollback, rollback_plan, send_inside, status, thaw, upgrade,
 };
 
 use super::args::BuildArgs;

@@ -74,6 +74,9 @@ codes! {
     ConfigInvalid "CONFIG_INVALID" Usage
         "the settings in {object} are not valid" "Correct the file, or delete the line to use the default."
         "{object} 中的设置无效" "请修正该文件，或删除该行以使用默认值。";
+    SecretExposed "SECRET_EXPOSED" Usage
+        "{object} holds a secret and others can read it" "Run 'chmod 600 {object}'."
+        "{object} 中有机密信息，而其他用户可以读取" "请运行 'chmod 600 {object}'。";
     NotInitialised "NOT_INITIALISED" Failed
         "there is no installation in {object}" "Run 'client init' there first, or name the right folder with --root."
         "{object} 中没有安装" "请先在该目录运行 'client init'，或用 --root 指定正确的目录。";
@@ -140,6 +143,12 @@ codes! {
     SourceRefused "SOURCE_REFUSED" Failed
         "the source refused {object}" "Check the address and the credentials in client.toml."
         "更新源拒绝了 {object}" "请检查 client.toml 中的地址和凭据。";
+    WebPage "WEB_PAGE" Failed
+        "{object} answered with a web page instead of the file" "The network may want a login first (a captive portal): open any page in a browser there. Otherwise check the address."
+        "{object} 返回的是网页而不是文件" "该网络可能需要先登录（强制门户）：请在该网络的浏览器中打开任意网页登录。否则请检查地址。";
+    LinkExpired "LINK_EXPIRED" Failed
+        "the signed address {object} is no longer accepted" "Run the command again: it asks the source for a new one and continues where it stopped."
+        "签名地址 {object} 已失效" "请重新运行：会向更新源索取新的地址，并从中断处继续。";
     ReportFailed "REPORT_FAILED" Failed
         "a report could not be delivered to {object}" "Check report.url and the network; it is kept and delivered by a later command."
         "无法将报告发送到 {object}" "请检查 report.url 和网络；报告已保留，会由之后的命令发送。";

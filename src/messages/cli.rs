@@ -99,6 +99,7 @@ words! {
     UpToDate { version } "{version} is installed and up to date" "当前版本 {version} 已是最新";
     InstalledNewer { version } "nothing to do: the installed {version} is newer than the source's"
         "无需操作：已安装的 {version} 比更新源的版本新";
+    FetchedAhead { version } "{version} is here and verified; 'client upgrade' installs it" "{version} 已下载并通过校验；运行 'client upgrade' 即可安装";
     NothingToDo "nothing to do" "无需操作";
     InstalledVersion { version } "{version} is installed" "已安装 {version}";
     Changed { from, to } "the stack went from {from} to {to}" "应用已从 {from} 变更为 {to}";

@@ -168,6 +168,9 @@ pub struct Outcome {
     /// The change this is the result of.
     #[serde(default)]
     pub upgrade_id: String,
+    /// The package was only fetched, for an upgrade to come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched_ahead: bool,
 }
 
 impl Outcome {
@@ -192,6 +195,7 @@ impl Outcome {
             error: None,
             warnings: Vec::new(),
             upgrade_id: String::new(),
+            fetched_ahead: false,
         }
     }
 }

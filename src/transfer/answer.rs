@@ -74,8 +74,8 @@ pub(super) enum Answer {
     StartOver,
     /// It may work later.
     Later { cause: String, wait: Option<Duration> },
-    /// It will not work here. `absent`: because there is no such file.
-    Refused { cause: String, absent: bool },
+    /// It will not work here. `absent`: because there is no such file; `denied`: perhaps because of who asks, or when.
+    Refused { cause: String, absent: bool, denied: bool },
 }
 
 /// Reads the head of an answer to a request for the whole file (`asked` is none) or for the rest of it.
@@ -97,7 +97,7 @@ pub(super) fn read(
         }
         _ => {
             let absent = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
-            Answer::Refused { cause: format!("HTTP {status}"), absent }
+            Answer::Refused { cause: format!("HTTP {status}"), absent, denied: is_denied(status) }
         }
     }
 }
@@ -110,6 +110,26 @@ fn is_transient(status: StatusCode) -> bool {
     }
 }
 
+/// What stores answer when a signed address has had its time; some call that a bad request.
+fn is_denied(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE
+    )
+}
+
+/// Whether an answer calls itself a web page, as that of a captive portal does.
+pub(super) fn is_called_page(headers: &HeaderMap) -> bool {
+    let kind = text(headers, header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    kind.starts_with("text/html") || kind.starts_with("application/xhtml")
+}
+
+/// Whether a body begins as a web page does. Some servers call every file a page.
+pub(super) fn begins_as_page(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
 /// Encodings were excluded in the request; an encoded body is not the file, and its ranges are not either.
 fn encoding(headers: &HeaderMap) -> Option<&str> {
     text(headers, header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
@@ -118,7 +138,8 @@ fn encoding(headers: &HeaderMap) -> Option<&str> {
 fn whole(headers: &HeaderMap) -> Answer {
     match encoding(headers) {
         Some(encoding) => {
-            Answer::Refused { cause: format!("the answer is encoded ({encoding})"), absent: false }
+            let cause = format!("the answer is encoded ({encoding})");
+            Answer::Refused { cause, absent: false, denied: false }
         }
         None => Answer::Whole { length: content_length(headers), validator: Validator::of(headers) },
     }

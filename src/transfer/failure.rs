@@ -30,6 +30,17 @@ impl Failure {
         Self::Refused { fault, absent: false }
     }
 
+    /// A server that said no at this address.
+    pub(super) fn answered_no(at: &Location, cause: String, absent: bool, denied: bool) -> Self {
+        let code = if denied && at.is_signed() { Code::LinkExpired } else { Code::SourceRefused };
+        Self::Refused { fault: Fault::new(code, at, cause), absent }
+    }
+
+    /// A server that sends next to nothing.
+    pub(super) fn trickle(at: &Location) -> Self {
+        Self::passing(Fault::new(Code::DownloadFailed, at, "the server sent too little for too long"))
+    }
+
     /// What is told when nothing else is tried.
     pub(super) fn into_fault(self) -> Fault {
         match self {

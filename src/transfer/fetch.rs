@@ -7,18 +7,20 @@ pub use pieces::Pieces;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use url::Url;
 
 use super::backoff::Backoff;
 use super::failure::Failure;
-use super::http;
+use super::http::{self, Client};
 use super::job::{Job, blocking};
+use super::link::Link;
 use super::local;
 use super::location::Location;
 use super::part::{self, Promise};
 use super::ranges::{self, Split, Way};
+use super::speeds;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
 use crate::progress::{Progress, Step};
@@ -123,21 +125,22 @@ pub struct Fetcher {
     store: Arc<Store>,
     policy: Policy,
     progress: Progress,
-    client: reqwest::Client,
+    link: Link,
+    client: Client,
     /// Made with the first large file.
-    many: OnceLock<reqwest::Client>,
+    many: OnceLock<Client>,
 }
 
 impl Fetcher {
-    /// With the operator's settings.
-    pub fn new(store: Arc<Store>, settings: &DownloadSettings, progress: Progress) -> Result<Self> {
-        Self::with_policy(store, Policy::from(settings), progress)
+    /// By the way out that the operator set, and as patiently.
+    pub fn new(store: Arc<Store>, policy: Policy, link: &Link, progress: Progress) -> Result<Self> {
+        let client = Client::new(&policy, link)?;
+        Ok(Self { store, policy, progress, link: link.clone(), client, many: OnceLock::new() })
     }
 
-    /// With any policy.
+    /// By the way out that the environment names, without limits and credentials.
     pub fn with_policy(store: Arc<Store>, policy: Policy, progress: Progress) -> Result<Self> {
-        let client = http::client(&policy)?;
-        Ok(Self { store, policy, progress, client, many: OnceLock::new() })
+        Self::new(store, policy, &Link::plain(), progress)
     }
 
     /// Reads a small document. One over `limit` bytes is `Code::DocumentTooLarge`.
@@ -189,9 +192,6 @@ impl Fetcher {
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
             return Ok(cached);
         }
-        let Some((last, before)) = request.locations.split_last() else {
-            return Err(Fault::new(Code::DownloadFailed, &request.name, "no address is known"));
-        };
         self.progress.note(Step::DownloadingUpdate, Say::DownloadStarted { name: name() });
         let mut job = Job::open(request, &self.store, &self.progress).await?;
         // Opening the part waits for whoever else fetches the same file.
@@ -203,29 +203,45 @@ impl Fetcher {
         if !seed.pieces.is_empty() {
             job.seed(seed).await?;
         }
-        let mut fetched = None;
-        for location in before {
-            match self.try_location(&mut job, location).await {
-                Err(Failure::Fatal(fault)) => return give_up(&mut job, fault).await,
-                Err(failure) => {
-                    let text = failure.into_fault().message(self.progress.lang());
-                    self.progress.warning(Step::DownloadingUpdate, Say::Warning { text });
-                }
-                Ok(found) => {
-                    fetched = Some(found);
-                    break;
-                }
-            }
-        }
-        let fetched = match fetched {
-            Some(fetched) => fetched,
-            None => match self.try_location(&mut job, last).await {
-                Ok(found) => found,
-                Err(failure) => return give_up(&mut job, failure.into_fault()).await,
-            },
-        };
+        let fetched = self.try_locations(&mut job, &request.locations).await?;
         self.progress.note(Step::DownloadingUpdate, Say::DownloadFinished { name: name() });
         Ok(fetched)
+    }
+
+    /// Tries the locations, the one that promises to be the fastest first.
+    async fn try_locations(&self, job: &mut Job<'_>, locations: &[Location]) -> Result<Fetched> {
+        let (mut failed, mut expired): (Vec<&Location>, _) = (Vec::new(), None);
+        let mut order = speeds::order(&self.store, locations)?.into_iter().peekable();
+        while let Some(location) = order.next() {
+            let (begun, had) = (Instant::now(), job.transferred());
+            let fault = match self.try_location(job, location).await {
+                Ok(fetched) => {
+                    // A failure is the server's where another one does better.
+                    failed.iter().try_for_each(|at| speeds::failed(&self.store, at))?;
+                    if !self.link.is_limited() {
+                        let came = job.transferred() - had;
+                        speeds::gave(&self.store, location, came, begun.elapsed())?;
+                    }
+                    return Ok(fetched);
+                }
+                Err(Failure::Fatal(fault)) => return give_up(job, fault).await,
+                Err(failure) => failure.into_fault(),
+            };
+            let is_last = order.peek().is_none();
+            if !is_last {
+                let text = fault.message(self.progress.lang());
+                self.progress.warning(Step::DownloadingUpdate, Say::Warning { text });
+            }
+            match fault.code() {
+                // A new address for this one is worth more than what the others say.
+                Code::LinkExpired => expired = Some(fault),
+                _ if is_last => return give_up(job, expired.unwrap_or(fault)).await,
+                _ => failed.push(location),
+            }
+        }
+        let none = || Fault::new(Code::DownloadFailed, job.name(), "no address is known");
+        let fault = expired.unwrap_or_else(none);
+        give_up(job, fault).await
     }
 
     /// Tries one location until it has given the file or is given up.
@@ -270,7 +286,7 @@ impl Fetcher {
     }
 
     async fn over_http(&self, job: &mut Job<'_>, at: &Location, url: &Url) -> Result<(), Failure> {
-        let connections = self.policy.connections;
+        let connections = self.link.connections(self.policy.connections);
         let way = job.way(at, connections);
         let answered = match way {
             Way::OneStream => None,
@@ -282,11 +298,11 @@ impl Fetcher {
         http::fetch(job, &self.client, at, url, answered).await
     }
 
-    fn many(&self) -> Result<&reqwest::Client> {
+    fn many(&self) -> Result<&Client> {
         if let Some(client) = self.many.get() {
             return Ok(client);
         }
-        let client = http::client_for_many(&self.policy)?;
+        let client = Client::for_many(&self.policy, &self.link)?;
         Ok(self.many.get_or_init(|| client))
     }
 

@@ -1,42 +1,61 @@
 //! One request: the whole file or its rest.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
 use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url, redirect};
+use reqwest::{ClientBuilder, RequestBuilder, Response, Url, redirect};
 
 use super::answer::{self, Answer, Asked};
 use super::failure::Failure;
 use super::fetch::Policy;
 use super::job::Job;
+use super::limit::Trickle;
+use super::link::Link;
 use super::location::Location;
 use crate::fault::{Code, Fault, Result};
 
 const MOST_REDIRECTS: usize = 10;
 
-/// The client all requests go through. It drops credentials when a redirect leaves the host, and sends no
-/// `Referer`, which could carry an access token out of the query.
-pub(super) fn client(policy: &Policy) -> Result<Client> {
-    built(builder(policy))
+/// What all requests go through.
+pub(super) struct Client {
+    client: reqwest::Client,
+    link: Link,
 }
 
-/// The client of downloads over several connections: over HTTP/2 all requests would share one.
-pub(super) fn client_for_many(policy: &Policy) -> Result<Client> {
-    built(builder(policy).http1_only())
+impl Client {
+    /// It drops credentials when a redirect leaves the host, and sends no `Referer`, which could carry an access token out
+    /// of the query.
+    pub(super) fn new(policy: &Policy, link: &Link) -> Result<Self> {
+        Self::built(builder(policy), link)
+    }
+
+    /// For downloads over several connections: over HTTP/2 all requests would share one.
+    pub(super) fn for_many(policy: &Policy, link: &Link) -> Result<Self> {
+        Self::built(builder(policy).http1_only(), link)
+    }
+
+    fn built(builder: ClientBuilder, link: &Link) -> Result<Self> {
+        let client = link.lead(builder).build();
+        let client =
+            client.map_err(|error| Fault::from_error(Code::SourceUnreachable, "(the HTTP client)", error))?;
+        Ok(Self { client, link: link.clone() })
+    }
+
+    /// What it has in common with all others.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
 }
 
 fn builder(policy: &Policy) -> ClientBuilder {
-    Client::builder()
+    reqwest::Client::builder()
         .user_agent(concat!("compose-upgrade/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(policy.connect_timeout)
         .read_timeout(policy.stall_timeout)
         .referer(false)
         .redirect(redirect::Policy::custom(follow))
-}
-
-fn built(builder: ClientBuilder) -> Result<Client> {
-    builder.build().map_err(|error| Fault::from_error(Code::SourceUnreachable, "(the HTTP client)", error))
 }
 
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
@@ -59,7 +78,8 @@ fn may_follow(previous: &[Url], next: &Url) -> Result<(), &'static str> {
 
 /// A request for the bytes as they are: a compressed transfer would have neither their hash nor their ranges.
 pub(super) fn get(client: &Client, url: &Url) -> RequestBuilder {
-    client.get(url.clone()).header(ACCEPT_ENCODING, "identity")
+    let request = client.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+    client.link.open(url, request)
 }
 
 /// Fetches the file, or what the job's part lacks of it, into the part by one stream. `answered` is an answer that is
@@ -72,19 +92,22 @@ pub(super) async fn fetch(
     answered: Option<Response>,
 ) -> Result<(), Failure> {
     let asked = if answered.is_some() { None } else { job.asked(at) };
-    if asked.is_none() && job.length() > 0 {
+    // What answered already may yet turn out not to be the file, and what is there then stays.
+    if asked.is_none() && answered.is_none() && job.length() > 0 {
         job.start_over(None).await?;
     }
     if let Some(size) = job.size() {
         job.check_space(size.saturating_sub(job.length())).await?;
     }
-    let response = match answered {
+    let mut response = match answered {
         Some(response) => response,
         None => ask(client, at, url, asked.as_ref()).await?,
     };
+    let mut first = None;
     let answer = answer::read(response.status(), response.headers(), asked.as_ref(), SystemTime::now());
     let length = match answer {
         Answer::Whole { length, validator } => {
+            first = no_page(at, &mut response).await?;
             if let Some(length) = length {
                 job.check_length(at, length)?;
                 job.check_space(length.saturating_sub(job.length())).await?;
@@ -108,9 +131,7 @@ pub(super) async fn fetch(
         }
         Answer::Later { .. } | Answer::Refused { .. } => return Err(failed(at, answer)),
     };
-    let from = at.clone();
-    let body = response.bytes_stream();
-    let body = body.map_err(move |error| Failure::of_client(Code::DownloadFailed, &from, error));
+    let body = Flow::new(client, at, response, first).stream();
     job.pour(at, length, body).await?;
     let have = job.length();
     match length.or(job.size()) {
@@ -120,6 +141,66 @@ pub(super) async fn fetch(
         }
         _ => Ok(()),
     }
+}
+
+/// A body on its way, held to the limit and expected to get on.
+struct Flow {
+    response: Response,
+    /// What was read of it already.
+    first: Option<Bytes>,
+    at: Location,
+    link: Link,
+    trickle: Trickle,
+    received: u64,
+}
+
+impl Flow {
+    fn new(client: &Client, at: &Location, response: Response, first: Option<Bytes>) -> Self {
+        let (link, trickle) = (client.link.clone(), client.link.trickle());
+        Self { response, first, at: at.clone(), link, trickle, received: 0 }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let chunk = match self.first.take() {
+            Some(chunk) => Some(chunk),
+            None => {
+                let chunk = self.response.chunk().await;
+                chunk.map_err(|error| Failure::of_client(Code::DownloadFailed, &self.at, error))?
+            }
+        };
+        let Some(chunk) = chunk else { return Ok(None) };
+        self.received += chunk.len() as u64;
+        if !self.trickle.is_enough(self.received, Instant::now()) {
+            return Err(Failure::trickle(&self.at));
+        }
+        self.link.received(chunk.len()).await;
+        Ok(Some(chunk))
+    }
+
+    fn stream(self) -> impl Stream<Item = Result<Bytes, Failure>> {
+        stream::try_unfold(self, |mut flow| async move { Ok(flow.next().await?.map(|chunk| (chunk, flow))) })
+    }
+}
+
+/// Refuses a web page in place of the file before anything is done with it. What had to be read of the body to tell is
+/// handed back.
+async fn no_page(at: &Location, response: &mut Response) -> Result<Option<Bytes>, Failure> {
+    if !answer::is_called_page(response.headers()) {
+        return Ok(None);
+    }
+    let chunk = response.chunk().await;
+    let chunk = chunk.map_err(|error| Failure::of_client(Code::DownloadFailed, at, error))?;
+    match &chunk {
+        Some(body) if answer::begins_as_page(body) => Err(page(at, response)),
+        _ => Ok(chunk),
+    }
+}
+
+/// A page came; says whose, where somebody else sent it.
+pub(super) fn page(at: &Location, response: &Response) -> Failure {
+    let from = Location::parse(response.url().as_str()).map(|from| from.to_string()).unwrap_or_default();
+    let cause = if from == at.to_string() { String::new() } else { format!("it led to {from}") };
+    Failure::refused(Fault::new(Code::WebPage, at, cause))
 }
 
 /// Asks for the whole file, or for the rest of it.
@@ -152,17 +233,16 @@ pub(super) async fn document(
     if let Some(length) = length.filter(|length| *length > limit) {
         return Err(Failure::refused(too_large(at, length, limit)));
     }
+    let first = no_page(at, &mut response).await?;
+    let mut flow = Flow::new(client, at, response, first);
     let mut document = Vec::new();
-    loop {
-        let chunk = response.chunk().await;
-        match chunk.map_err(|error| Failure::of_client(Code::DownloadFailed, at, error))? {
-            Some(chunk) => document.extend_from_slice(&chunk),
-            None => return Ok(document),
-        }
+    while let Some(chunk) = flow.next().await? {
+        document.extend_from_slice(&chunk);
         if document.len() as u64 > limit {
             return Err(Failure::refused(too_large(at, document.len() as u64, limit)));
         }
     }
+    Ok(document)
 }
 
 /// The fault of a document over its limit.
@@ -176,9 +256,7 @@ pub(super) fn failed(at: &Location, answer: Answer) -> Failure {
         Answer::Later { cause, wait } => {
             Failure::Passing { fault: Fault::new(Code::SourceUnreachable, at, cause), wait }
         }
-        Answer::Refused { cause, absent } => {
-            Failure::Refused { fault: Fault::new(Code::SourceRefused, at, cause), absent }
-        }
+        Answer::Refused { cause, absent, denied } => Failure::answered_no(at, cause, absent, denied),
         Answer::Whole { .. } | Answer::Rest { .. } | Answer::Complete | Answer::StartOver => {
             Failure::refused(Fault::new(Code::SourceRefused, at, "the answer does not fit the request"))
         }

@@ -108,6 +108,11 @@ impl<'a> Job<'a> {
         self.request.expect.is_some()
     }
 
+    /// Bytes that came over the network so far.
+    pub(super) fn transferred(&self) -> u64 {
+        self.transferred
+    }
+
     /// Bytes in the part.
     pub(super) fn length(&self) -> u64 {
         self.length

@@ -97,6 +97,20 @@ impl Location {
         }
     }
 
+    /// Whether the address carries a signature, which is good for a time only, as object stores make them.
+    pub(super) fn is_signed(&self) -> bool {
+        let is_signature = |key: &str| {
+            let key = key.to_ascii_lowercase();
+            key == "sig" || key == "signature" || key.ends_with("-signature")
+        };
+        self.url().is_some_and(|url| url.query_pairs().any(|(key, _)| is_signature(&key)))
+    }
+
+    /// The server: scheme, name and port; none for a local file.
+    pub(super) fn server(&self) -> Option<String> {
+        self.url().map(|url| url.origin().ascii_serialization())
+    }
+
     /// The address, credentials and all; none for a local file.
     pub(super) fn url(&self) -> Option<&Url> {
         match &self.0 {
@@ -266,6 +280,21 @@ mod tests {
             let joined = Location::parse(document).unwrap().join(reference);
             let text = joined.as_ref().ok().map(full);
             assert_eq!(text.as_deref(), result, "{document} + {reference}");
+        }
+    }
+
+    #[test]
+    fn signed_addresses_are_known() {
+        for (address, signed) in [
+            ("https://b.s3.amazonaws.com/x?X-Amz-Expires=60&X-Amz-Signature=ab", true),
+            ("https://storage.googleapis.com/b/x?X-Goog-Signature=ab", true),
+            ("https://a.blob.core.windows.net/c/x?sv=2024&sig=ab%3D", true),
+            ("https://d.cloudfront.net/x?Expires=1&Signature=ab&Key-Pair-Id=k", true),
+            ("https://h/x?token=t", false),
+            ("https://h/x-signature", false),
+            ("/srv/x?sig=1", false),
+        ] {
+            assert_eq!(Location::parse(address).unwrap().is_signed(), signed, "{address}");
         }
     }
 

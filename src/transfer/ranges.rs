@@ -24,11 +24,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use reqwest::{Client, Response, Url};
+use reqwest::{Response, Url};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Validator;
 use super::failure::Failure;
+use super::http::Client;
 use super::job::Job;
 use super::location::Location;
 use crate::progress::Meter;
@@ -128,6 +129,7 @@ async fn work(
     let mut crew = Crew::new(most, Instant::now());
     let mut tick = tokio::time::interval(TICK);
     let mut told = 0;
+    let mut trickle = errand.client.link().trickle();
     loop {
         let received = errand.plan().received();
         if received > told {
@@ -153,6 +155,9 @@ async fn work(
         let now = Instant::now();
         let Some((id, outcome)) = ended else {
             crew.observe(errand.plan().received(), flights.len(), now);
+            if !trickle.is_enough(errand.plan().received(), now) {
+                return Err(Failure::trickle(errand.at));
+            }
             if disk.is_broken() {
                 return Err(disk::Gone.into());
             }

@@ -1,5 +1,6 @@
 //! `client upgrade`, `check` and `plan`.
 
+use super::ahead;
 use super::api::{CheckReport, PlanEdit, PlanReport, PlanService, PlanStep, UpgradeOptions};
 use super::change::{self, Tools};
 use super::edits;
@@ -106,6 +107,29 @@ pub async fn upgrade(installation: &Installation, options: &UpgradeOptions, prog
     };
     outcome.warnings.splice(0..0, told);
     rebuild::tell(installation, outcome, progress)
+}
+
+/// Fetches what the next upgrade will need, and changes nothing else; not even an interrupted change is finished.
+pub async fn download(installation: &Installation, options: &UpgradeOptions, progress: &Progress) -> Outcome {
+    let fetched = try_download(installation, options, progress).await;
+    fetched.unwrap_or_else(|fault| not_begun(installation, options, &fault, progress))
+}
+
+async fn try_download(
+    installation: &Installation,
+    options: &UpgradeOptions,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let _lock = installation.lock("download")?;
+    let engine = Engine::connect().await?;
+    progress.started(progress::Step::CheckingUpdates, Say::StrategyStarted);
+    let offer = resolve::offer(installation, &engine, options, progress).await?;
+    let Some(package) = &offer.package else { return Ok(nothing_to_do(&offer, progress)) };
+    progress.finished(progress::Step::CheckingUpdates, strategy_words(&offer));
+    let outcome = ahead::fetch(installation, &engine, &offer, package, progress).await?;
+    let version = offer.manifest.version.to_string();
+    progress.finished(progress::Step::Completed, Say::FetchedAhead { version });
+    Ok(outcome)
 }
 
 fn not_begun(

@@ -21,7 +21,7 @@ use crate::messages::ways::{Condition, Part, Way};
 use crate::progress::Progress;
 use crate::release::manifest::{MAX_BYTES, Manifest};
 use crate::state::reserve;
-use crate::transfer::{Fetcher, Source};
+use crate::transfer::Source;
 
 /// Below this, an upgrade is likely to fail for want of room.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -265,9 +265,8 @@ impl Report {
 }
 
 async fn newest(installation: &Installation, progress: &Progress) -> Result<Manifest> {
-    let settings = &installation.settings;
-    let at = Source::parse(&settings.source)?.manifest();
-    let fetcher = Fetcher::new(installation.store.clone(), &settings.download, progress.clone())?;
+    let at = Source::parse(&installation.settings.source)?.manifest();
+    let fetcher = installation.fetcher(progress)?;
     Manifest::from_json(&fetcher.document(&at, MAX_BYTES).await?, &at.to_string())
 }
 

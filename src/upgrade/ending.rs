@@ -156,6 +156,7 @@ fn outcome(world: &World<'_>, ending: &Ending, started: Instant) -> Outcome {
         error: failure.map(|(fault, _)| ErrorBody::new(fault, world.progress.lang())),
         warnings: facts.warnings.clone(),
         upgrade_id: world.id.clone(),
+        fetched_ahead: false,
     }
 }
 

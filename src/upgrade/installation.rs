@@ -1,14 +1,16 @@
 //! An install root that is open: its paths, settings and state.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{needed, pointers, rebuild, releases};
 use crate::backup::{BackupManager, Record, Rules};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
+use crate::progress::Progress;
 use crate::settings::{BackupSettings, Settings};
 use crate::state::{StateLock, Store, reserve};
+use crate::transfer::{Fetcher, Link, Policy};
 
 /// An installation.
 pub struct Installation {
@@ -18,6 +20,8 @@ pub struct Installation {
     pub settings: Settings,
     /// `state.db`.
     pub store: Arc<Store>,
+    /// Made with the first thing that is fetched.
+    link: Arc<OnceLock<Link>>,
 }
 
 impl Installation {
@@ -56,13 +60,37 @@ impl Installation {
     /// The installation at `layout` with `settings`, whether they are written down yet or not.
     pub fn with(layout: Layout, settings: Settings) -> Result<Self> {
         let store = Arc::new(rebuild::open(&layout)?);
-        Ok(Self { layout, settings, store })
+        Ok(Self::of(layout, settings, store))
+    }
+
+    /// Of these parts.
+    pub fn of(layout: Layout, settings: Settings, store: Arc<Store>) -> Self {
+        Self { layout, settings, store, link: Arc::default() }
     }
 
     /// The same installation for another thread.
     pub fn share(&self) -> Self {
         let (layout, settings) = (self.layout.clone(), self.settings.clone());
-        Self { layout, settings, store: self.store.clone() }
+        Self { layout, settings, store: self.store.clone(), link: self.link.clone() }
+    }
+
+    /// The way to the outside, one for all that is fetched here: its limit is that of the whole.
+    pub fn link(&self) -> Result<&Link> {
+        if let Some(link) = self.link.get() {
+            return Ok(link);
+        }
+        let link = Link::new(&self.settings, self.layout.root())?;
+        Ok(self.link.get_or_init(|| link))
+    }
+
+    /// What fetches from the source.
+    pub fn fetcher(&self, progress: &Progress) -> Result<Fetcher> {
+        self.fetcher_with(Policy::from(&self.settings.download), progress)
+    }
+
+    /// The same, with another patience.
+    pub fn fetcher_with(&self, policy: Policy, progress: &Progress) -> Result<Fetcher> {
+        Fetcher::new(self.store.clone(), policy, self.link()?, progress.clone())
     }
 
     /// Takes the lock; `what` tells others what is being done.

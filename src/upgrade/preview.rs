@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::change::Tools;
-use super::effects::prepare::bundle_path;
+use super::effects::prepare::{bundle_path, request};
 use super::installation::Installation;
 use super::plan::{ChangePlan, Facts, Kind, Plan};
 use super::resolve::Offer;
@@ -19,7 +19,7 @@ use crate::release::bundle::Bundle;
 use crate::release::operations::Operations;
 use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
-use crate::transfer::{Fetcher, Location};
+use crate::transfer::Location;
 
 /// The change as it would be planned; none where the package is not on this machine yet.
 pub async fn preview(
@@ -48,14 +48,12 @@ pub async fn to_fetch(
 ) -> Result<Lacking> {
     let Some(package) = &offer.package else { return Ok(Lacking { fetch: 0, keep: 0 }) };
     let size = package.size.unwrap_or(0);
-    let bundle = installation.layout.bundles().join(&package.file);
-    if package.hash.is_some() && bundle.is_file() {
+    let request = request(installation, package)?;
+    if package.hash.is_some() && request.destination.is_file() {
         return Ok(Lacking { fetch: 0, keep: size });
     }
     let keeper = Keeper::new(installation, engine, progress);
-    let download = &installation.settings.download;
-    let fetcher = Fetcher::new(installation.store.clone(), download, progress.clone())?;
-    let lacking = keeper.lacking(&fetcher, package, &bundle).await;
+    let lacking = keeper.lacking(&installation.fetcher(progress)?, package, &request).await;
     Ok(lacking.ok().flatten().unwrap_or(Lacking { fetch: size, keep: size }))
 }
 

@@ -211,7 +211,7 @@ mod tests {
         let journal = Journal::new(store.clone());
         journal.open("u1", "upgrade", Some("1.0.0"), "1.1.0", "{}").unwrap();
         let settings = Settings { project: "shop".into(), report, ..Settings::default() };
-        (Installation { layout: Layout::new("/nowhere"), settings, store }, journal)
+        (Installation::of(Layout::new("/nowhere"), settings, store), journal)
     }
 
     fn outcome(exit_code: u8) -> Outcome {

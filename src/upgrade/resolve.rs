@@ -119,7 +119,7 @@ async fn from_source(
 ) -> Result<Found> {
     let settings = &installation.settings;
     let source = Source::parse(&settings.source)?;
-    let fetcher = Fetcher::new(installation.store.clone(), &settings.download, progress.clone())?;
+    let fetcher = installation.fetcher(progress)?;
     let newest = read(&fetcher, &source, source.manifest()).await?;
     let upto = options.target.clone().unwrap_or_else(|| newest.manifest.version.clone());
     let mut between: Vec<Version> = newest.manifest.releases.clone();

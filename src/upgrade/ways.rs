@@ -58,6 +58,21 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// The installation.
+    pub fn installation(&self) -> &'a Installation {
+        self.installation
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Who is told of progress.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// For a change.
     pub fn of(world: &World<'a>) -> Self {
         Self::new(world.installation, &world.engine, &world.progress)

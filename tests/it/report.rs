@@ -37,7 +37,7 @@ impl Scene {
         let layout = Layout::new(folder.path());
         let store = Arc::new(Store::open(&layout.state_db()).unwrap());
         let journal = Journal::new(store.clone());
-        Self { folder, server, installation: Installation { layout, settings, store }, journal }
+        Self { folder, server, installation: Installation::of(layout, settings, store), journal }
     }
 
     /// A change ends.

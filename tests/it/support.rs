@@ -2,6 +2,8 @@
 
 pub mod engine;
 pub mod http;
+pub mod proxy;
 pub mod s3;
 pub mod stack;
 pub mod tiny;
+pub mod tls;

@@ -2,6 +2,9 @@
 
 mod documents;
 mod faults;
+mod manners;
+mod mirrors;
+mod network;
 mod plain;
 mod ranges;
 mod resume;
@@ -13,8 +16,9 @@ use std::time::Duration;
 use compose_upgrade::messages::Lang;
 use compose_upgrade::progress::{Event, Kind, Progress, Reporter};
 use compose_upgrade::release::Digest;
+use compose_upgrade::settings::Settings;
 use compose_upgrade::state::Store;
-use compose_upgrade::transfer::{Backoff, Fetched, Fetcher, FileRequest, Location, Policy};
+use compose_upgrade::transfer::{Backoff, Fetched, Fetcher, FileRequest, Link, Location, Policy};
 use compose_upgrade::{Code, Result};
 
 use crate::support::http::HttpServer;
@@ -75,16 +79,36 @@ impl Scene {
     }
 
     fn fetcher_with(&self, attempts: u32) -> Fetcher {
+        self.fetcher_of(attempts, Duration::from_millis(300), &Link::plain())
+    }
+
+    /// As `client.toml` says; files in it lie in the device's folder.
+    fn fetcher_by_settings(&self, text: &str) -> Fetcher {
+        self.fetcher_by(3, &self.link(text).unwrap())
+    }
+
+    fn link(&self, text: &str) -> Result<Link> {
+        let path = self.device.join("client.toml");
+        write_private(&path, text);
+        Link::new(&Settings::load(&path)?, &self.device)
+    }
+
+    /// By a way of its own, and patient with silence: this machine may be busy.
+    fn fetcher_by(&self, attempts: u32, link: &Link) -> Fetcher {
+        self.fetcher_of(attempts, Duration::from_secs(10), link)
+    }
+
+    fn fetcher_of(&self, attempts: u32, stall_timeout: Duration, link: &Link) -> Fetcher {
         let store = Arc::new(Store::open(&self.device.join("state.db")).unwrap());
         let backoff = Backoff { base: Duration::from_millis(1), ..Backoff::default() };
         let policy = Policy {
             attempts,
             connections: 8,
             connect_timeout: Duration::from_secs(5),
-            stall_timeout: Duration::from_millis(300),
+            stall_timeout,
             backoff,
         };
-        Fetcher::with_policy(store, policy, Progress::new(self.recorder.clone(), "u", Lang::En)).unwrap()
+        Fetcher::new(store, policy, link, Progress::new(self.recorder.clone(), "u", Lang::En)).unwrap()
     }
 
     fn request(&self) -> FileRequest {
@@ -148,6 +172,12 @@ impl Scene {
     fn assert_nothing(&self) {
         assert_eq!(names_in(self.destination.parent().unwrap()), [""; 0]);
     }
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Upgrades, from the publisher's folder to the running stack: the real binary, engine and Compose.
 
 mod adopt;
+mod ahead;
 mod bucket;
 mod consistency;
 mod copies;
@@ -14,6 +15,7 @@ mod layers;
 mod legacy;
 mod levels;
 mod moving_tag;
+mod network;
 mod operator;
 mod patch;
 mod postgres;

@@ -16,8 +16,15 @@ pub async fn run(args: UpgradeArgs, context: &Context) -> Result<Answer> {
     if args.dry_run {
         return plan::run(args.wanted, context).await;
     }
-    let installation = context.installation()?;
+    let mut installation = context.installation()?;
+    if let Some(rate) = args.limit_rate {
+        installation.settings.download.limit_to(rate);
+    }
     let options = plan::options(args.wanted);
+    if args.download_only {
+        let outcome = backend::download(&installation, &options, &context.progress).await;
+        return Ok(Answer::Change(Box::new(outcome)));
+    }
     if context.interactive && !args.yes {
         let plan = backend::plan(&installation, &options, &context.progress).await?;
         // Nothing to do needs no consent; the upgrade then says so itself.

@@ -29,6 +29,7 @@ pub fn headline(outcome: &Outcome, look: Look) -> String {
     let words = match (outcome.ok, from, to) {
         (true, Some(version), _) if outcome.reason == "installed_newer" => Words::InstalledNewer { version },
         (true, Some(version), _) if outcome.reason == "up_to_date" => Words::UpToDate { version },
+        (true, _, Some(version)) if outcome.fetched_ahead => Words::FetchedAhead { version },
         (true, Some(from), Some(to)) => Words::Changed { from, to },
         (true, None, Some(version)) => Words::InstalledVersion { version },
         (true, _, None) => Words::NothingToDo,
@@ -112,6 +113,7 @@ mod tests {
             error: None,
             warnings: vec!["a setting was added".into()],
             upgrade_id: "u-1".into(),
+            fetched_ahead: false,
         }
     }
 
@@ -158,6 +160,10 @@ mod tests {
             (up_to_date, "1.0.0 is installed and up to date"),
             (newer, "nothing to do: the installed 1.0.0 is newer than the source's"),
             (Outcome { from: None, ..upgraded() }, "1.1.0 is installed"),
+            (
+                Outcome { fetched_ahead: true, ..upgraded() },
+                "1.1.0 is here and verified; 'client upgrade' installs it",
+            ),
             (failed(1, None), "the change to 1.1.0 failed; nothing was changed"),
             (Outcome { from: None, to: None, ..failed(1, None) }, "it failed; nothing was changed"),
             (failed(20, Some("1.0.0")), "the change to 1.1.0 failed; the stack is back on 1.0.0"),

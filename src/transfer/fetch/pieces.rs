@@ -18,6 +18,7 @@ use super::super::location::Location;
 use super::super::map;
 use super::super::part;
 use super::super::ranges::{self, Split, Way};
+use super::super::speeds;
 use super::{Fetcher, FileRequest, HEADWAY, MOST_START_OVERS, give_up};
 use crate::durable;
 use crate::fault::{Code, Fault, Result};
@@ -50,7 +51,7 @@ impl Fetcher {
         self.progress.note(Step::DownloadingUpdate, Say::DownloadStarted { name: name() });
         let mut failed = None;
         let mut refused = false;
-        for location in &request.locations {
+        for location in speeds::order(&self.store, &request.locations)? {
             match self.pieces_at(&mut job, location).await {
                 Ok(true) => {
                     self.progress.note(Step::DownloadingUpdate, Say::DownloadFinished { name: name() });
@@ -105,7 +106,7 @@ impl Fetcher {
     async fn pieces_at(&self, job: &mut Job<'_>, at: &Location) -> Result<bool, Failure> {
         let Some(url) = at.url() else { return Ok(false) };
         let (mut failures, mut start_overs, mut furthest) = (0, 0, job.length());
-        let connections = self.policy.connections;
+        let connections = self.link.connections(self.policy.connections);
         job.moved_on();
         loop {
             let way = job.way(at, connections);
@@ -185,6 +186,7 @@ impl Fetcher {
                 let cause = format!("the connection ended after {} of {want} bytes", piece.len());
                 return Err(Failure::passing(Fault::new(Code::DownloadFailed, at, cause)));
             };
+            self.link.received(chunk.len()).await;
             piece.extend_from_slice(&chunk[..chunk.len().min(want - piece.len())]);
         }
         Ok(Some(piece))

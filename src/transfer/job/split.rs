@@ -92,11 +92,6 @@ impl Job<'_> {
         self.seeded && self.length > 0
     }
 
-    /// Bytes that came over the network.
-    pub(in crate::transfer) fn transferred(&self) -> u64 {
-        self.transferred
-    }
-
     /// The first bytes of a file of `length` that the part lacks, `most` at most.
     pub(in crate::transfer) async fn first_lacking(
         &mut self,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
-use reqwest::{Client, Response, Url};
+use reqwest::{Response, Url};
 use tokio_util::sync::CancellationToken;
 
 use super::NOT_THE_SAME;
@@ -16,7 +16,7 @@ use super::stride::Stride;
 use crate::fault::{Code, Fault};
 use crate::transfer::answer::{self, Answer, Asked, Validator};
 use crate::transfer::failure::Failure;
-use crate::transfer::http;
+use crate::transfer::http::{self, Client};
 use crate::transfer::location::Location;
 
 /// What all connections of a download share.
@@ -96,6 +96,10 @@ impl Errand<'_> {
         };
         match answer::read(response.status(), response.headers(), Some(&asked), SystemTime::now()) {
             Answer::Rest { end, .. } => Ok(Body { response, end }),
+            // The network wants a new login, which says nothing of the file.
+            Answer::Whole { .. } if answer::is_called_page(response.headers()) => {
+                Err(http::page(self.at, &response))
+            }
             Answer::Whole { .. } | Answer::Complete | Answer::StartOver => {
                 Err(Failure::StartOver(Fault::new(Code::DownloadFailed, self.at, NOT_THE_SAME)))
             }
@@ -118,6 +122,7 @@ impl Errand<'_> {
                 return Err(Failure::passing(Fault::new(Code::DownloadFailed, self.at, cause)));
             };
             self.network.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            self.client.link().received(chunk.len()).await;
             let room = self.queue.room(chunk.len()).await?;
             let (at, taken, left) = {
                 let mut plan = self.plan();

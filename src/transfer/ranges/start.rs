@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use reqwest::header::{IF_RANGE, RANGE};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 
 use super::Way;
 use super::flight::Body;
@@ -12,7 +12,7 @@ use super::stride::LEAST;
 use crate::fault::Code;
 use crate::transfer::answer::{self, Answer, Asked, Validator};
 use crate::transfer::failure::Failure;
-use crate::transfer::http;
+use crate::transfer::http::{self, Client};
 use crate::transfer::job::Job;
 use crate::transfer::location::Location;
 

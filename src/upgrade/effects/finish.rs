@@ -16,7 +16,7 @@ use crate::release::{ReleaseInfo, Version};
 use crate::upgrade::plan::{Action, Kind, PreviousAfter};
 use crate::upgrade::soak::{self, Probation};
 use crate::upgrade::world::World;
-use crate::upgrade::{journal, origin, pointers, quarantine, rebuild, releases, ways};
+use crate::upgrade::{ahead, journal, origin, pointers, quarantine, rebuild, releases, ways};
 
 /// Points `current` at the new release.
 pub fn flip(world: &mut World<'_>) -> Result<()> {
@@ -238,6 +238,9 @@ fn remove_bundles(world: &World<'_>) -> Result<()> {
         images.extend(releases::info(world.layout(), &version)?.into_iter().flat_map(|info| info.images));
     }
     let wanted = ways::needed(&folder, &wanted, &images)?;
+    let current = pointers::read(world.layout(), Pointer::Current)?;
+    let awaited = ahead::awaited(world.installation, current.as_ref())?;
+    let mut spare = Vec::new();
     for entry in fs::read_dir(&folder).at(&folder)? {
         let entry = entry.at(&folder)?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -248,9 +251,19 @@ fn remove_bundles(world: &World<'_>) -> Result<()> {
                 wanted.contains(&bundle) && !folder.join(bundle).is_file()
             })
             || name.strip_suffix(".converted").is_some_and(|origin| wanted.contains(origin));
-        if !needed && entry.file_type().at(entry.path())?.is_file() {
-            fs::remove_file(entry.path()).at(entry.path())?;
+        if !entry.file_type().at(entry.path())?.is_file() {
+            continue;
+        }
+        let path = entry.path();
+        match needed {
+            true => ahead::touch(&path)?,
+            false if awaited.iter().any(|file| ahead::belongs(&name, file)) => {}
+            false if name.ends_with(".bundle") && !name.starts_with("unverified-") => {
+                spare.push(ahead::Spare::at(&path)?)
+            }
+            false => fs::remove_file(&path).at(&path)?,
         }
     }
-    Ok(())
+    let max = world.installation.settings.download.cache_max.0;
+    ahead::surplus(spare, max).iter().try_for_each(|path| fs::remove_file(path).at(path))
 }

@@ -13,53 +13,38 @@ use crate::release::operations::Operations;
 use crate::release::tree::verify_release;
 use crate::release::unpack::{apply_patch, unpack_stack};
 use crate::release::{ReleaseInfo, legacy};
-use crate::transfer::{Fetcher, FileRequest, Location, Seed};
+use crate::transfer::{FileRequest, Location, Seed};
+use crate::upgrade::installation::Installation;
 use crate::upgrade::step::{Package, Step};
 use crate::upgrade::ways::{self, Keeper, speaks_against_bundle};
 use crate::upgrade::world::World;
-use crate::upgrade::{pointers, releases};
+use crate::upgrade::{pointers, releases, renew};
 
 /// Fetches the package into `bundles/`, or as much of it as is needed.
 pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
-    let (fetcher, request) = request(world, package)?;
+    let request = request(world.installation, package)?;
     // The bundles of the ways back are read meanwhile: the network is slower than the disk.
     let keeper = Keeper::of(world);
-    let (transferred, bundles) =
-        tokio::join!(get(&keeper, &fetcher, package, &request), ways::bundles(&keeper));
-    let transferred = transferred?;
+    let file = renew::get(&keeper, &world.plan.to, package, request);
+    let (came, bundles) = tokio::join!(file, ways::bundles(&keeper));
+    let came = came?;
     for way in bundles? {
         ways::tell(world, way)?;
     }
-    world.learn(|facts| facts.bytes_downloaded += transferred)
+    world.learn(|facts| facts.bytes_downloaded += came)
 }
 
-fn request(world: &World<'_>, package: &Package) -> Result<(Fetcher, FileRequest)> {
-    let settings = &world.installation.settings.download;
-    let fetcher = Fetcher::new(world.installation.store.clone(), settings, world.progress.clone())?;
-    let folder = world.layout().bundles();
+/// The request for the whole package.
+pub fn request(installation: &Installation, package: &Package) -> Result<FileRequest> {
+    let folder = installation.layout.bundles();
     fs::create_dir_all(&folder).at(&folder)?;
     let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<Vec<_>>>()?;
-    let request = FileRequest {
+    Ok(FileRequest {
         locations,
         name: package.name(),
         destination: folder.join(&package.file),
         expect: package.hash,
         size: package.size,
-    };
-    Ok((fetcher, request))
-}
-
-/// Gets what is needed of the package; gives the bytes that came.
-async fn get(
-    keeper: &Keeper<'_>,
-    fetcher: &Fetcher,
-    package: &Package,
-    request: &FileRequest,
-) -> Result<u64> {
-    let got = keeper.fetch_lacking(fetcher, package, &request.destination).await?;
-    Ok(match got.rest {
-        None => got.came,
-        Some(seed) => got.came + keeper.whole(fetcher, request, seed).await?,
     })
 }
 
@@ -76,7 +61,8 @@ pub async fn complete(world: &mut World<'_>, cause: &Fault) -> Result<bool> {
     }
     let cause = cause.message(world.progress.lang());
     world.progress.warning(progress::Step::DownloadingUpdate, Say::FetchingWhole { cause });
-    let (fetcher, request) = request(world, &package)?;
+    let request = request(world.installation, &package)?;
+    let fetcher = world.installation.fetcher(&world.progress)?;
     let came = Keeper::of(world).whole(&fetcher, &request, Seed::default()).await?;
     world.learn(|facts| facts.bytes_downloaded += came)?;
     Ok(true)

@@ -27,7 +27,7 @@ impl Keeper<'_> {
     ) -> Result<String> {
         // Whoever upgrades must not wait long for what is only a precaution.
         let policy = Policy { attempts: 1, ..Policy::from(&self.installation.settings.download) };
-        let fetcher = Fetcher::with_policy(self.installation.store.clone(), policy, self.progress.clone())?;
+        let fetcher = self.installation.fetcher_with(policy, &self.progress)?;
         let source = Source::parse(&self.installation.settings.source)?;
         let (manifest, at) = self.manifest(&fetcher, &source, info).await?;
         let arch = Arch::from_oci(self.engine.arch());

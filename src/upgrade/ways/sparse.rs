@@ -4,6 +4,7 @@
 //! there only while the engine has the images, and whoever needs more fetches the rest: see [`Keeper::whole`].
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use super::bundle::hash_of;
@@ -73,19 +74,20 @@ pub struct Lacking {
 }
 
 impl Keeper<'_> {
-    /// What an upgrade would fetch of `package`, which goes to `bundle`; none where that is all of it.
+    /// What an upgrade would fetch of `package`, all of which is what `request` asks for; none where that is all of it.
     pub async fn lacking(
         &self,
         fetcher: &Fetcher,
         package: &Package,
-        bundle: &Path,
+        request: &FileRequest,
     ) -> Result<Option<Lacking>> {
-        let path = sparse::sparse_path(bundle);
+        let path = sparse::sparse_path(&request.destination);
         if exists(&path) {
             return Ok(self.suffices(&path, package.hash).await?.then_some(Lacking { fetch: 0, keep: 0 }));
         }
         let (mut spent, size) = (0, package.size.unwrap_or_default());
-        let Some(survey) = self.look_at(fetcher, package, &mut spent).await? else { return Ok(None) };
+        let survey = self.look_at(fetcher, package, &request.locations, &mut spent).await?;
+        let Some(survey) = survey else { return Ok(None) };
         let some = |fetch: u64, keep: u64| Lacking { fetch: spent + fetch, keep };
         Ok(match survey.bytes_for_whole(size) {
             Some(fetch) => Some(some(fetch, size)),
@@ -97,18 +99,23 @@ impl Keeper<'_> {
 
     /// Finds out what is lacking; none where fetching only that is not possible or not worth it. `spent` counts the bytes
     /// that this takes.
-    async fn look_at(&self, fetcher: &Fetcher, package: &Package, spent: &mut u64) -> Result<Option<Survey>> {
+    async fn look_at(
+        &self,
+        fetcher: &Fetcher,
+        package: &Package,
+        locations: &[Location],
+        spent: &mut u64,
+    ) -> Result<Option<Survey>> {
         let (Some(_), Some(size), Some(reference)) = (package.hash, package.size, &package.index) else {
             return Ok(None);
         };
         if !Selection::may_pay(size) {
             return Ok(None);
         }
-        let places = package.locations.iter().map(|text| Location::parse(text));
-        let Some(place) = places.collect::<Result<Vec<_>>>()?.into_iter().find(|at| at.path().is_none())
-        else {
+        let places: Vec<&Location> = locations.iter().filter(|at| at.path().is_none()).collect();
+        if places.is_empty() {
             return Ok(None);
-        };
+        }
         let at = Location::parse(&reference.location)?;
         let name = at.to_string();
         let document = fetcher.document(&at, sparse::MOST_INDEX_BYTES).await?;
@@ -123,7 +130,7 @@ impl Keeper<'_> {
             return Ok(None);
         };
         let range = member.offset..member.offset + member.length;
-        let Some(bytes) = fetcher.piece(&place, range, size).await? else { return Ok(None) };
+        let Some((place, bytes)) = piece(fetcher, &places, range, size).await? else { return Ok(None) };
         *spent += bytes.len() as u64;
         let info = sparse::info_of_member(member, &bytes, &place.to_string())?;
         let wanted = self.wanted_layers(&info).await?;
@@ -152,19 +159,33 @@ impl Keeper<'_> {
         Ok(missing)
     }
 
-    /// Fetches of `package`, which goes to `bundle` when it is whole, what the engine lacks, unless other bundles here have
-    /// so much of it that it may as well become whole.
-    pub async fn fetch_lacking(&self, fetcher: &Fetcher, package: &Package, bundle: &Path) -> Result<Got> {
-        if package.index.is_none() || exists(bundle) {
+    /// Gets what is needed of `package`, all of which is what `request` asks for; gives the bytes that came.
+    pub async fn get(&self, fetcher: &Fetcher, package: &Package, request: &FileRequest) -> Result<u64> {
+        let got = self.fetch_lacking(fetcher, package, request).await?;
+        Ok(match got.rest {
+            None => got.came,
+            Some(seed) => got.came + self.whole(fetcher, request, seed).await?,
+        })
+    }
+
+    /// Fetches what the engine lacks, unless other bundles here have so much of the package that it may as well become
+    /// whole.
+    async fn fetch_lacking(
+        &self,
+        fetcher: &Fetcher,
+        package: &Package,
+        request: &FileRequest,
+    ) -> Result<Got> {
+        if package.index.is_none() || exists(&request.destination) {
             return Ok(Got::nothing(0));
         }
-        let path = sparse::sparse_path(bundle);
+        let path = sparse::sparse_path(&request.destination);
         if exists(&path) {
             let suffices = self.suffices(&path, package.hash).await?;
             return Ok(if suffices { Got::sparse(0) } else { Got::nothing(0) });
         }
         let mut came = 0;
-        let survey = match self.look_at(fetcher, package, &mut came).await {
+        let survey = match self.look_at(fetcher, package, &request.locations, &mut came).await {
             Ok(Some(survey)) => survey,
             Ok(None) => return Ok(Got::nothing(came)),
             // That is waited for, and then this is tried again.
@@ -173,7 +194,8 @@ impl Keeper<'_> {
             }
             Err(fault) => return Ok(self.rather_whole(&fault, came)),
         };
-        match self.try_lacking(fetcher, package, &path, survey, &mut came).await {
+        let part = FileRequest { destination: path, expect: None, ..request.clone() };
+        match self.try_lacking(fetcher, package, &part, survey, &mut came).await {
             Ok(rest) => Ok(Got { came, rest }),
             Err(fault) if would_fail_again(fault.code()) => Err(fault),
             Err(fault) => Ok(self.rather_whole(&fault, came)),
@@ -192,7 +214,7 @@ impl Keeper<'_> {
         &self,
         fetcher: &Fetcher,
         package: &Package,
-        path: &Path,
+        request: &FileRequest,
         survey: Survey,
         came: &mut u64,
     ) -> Result<Option<Seed>> {
@@ -209,28 +231,25 @@ impl Keeper<'_> {
         let (bytes, reused) = (selection.bytes(), size.saturating_sub(selection.bytes()));
         self.progress.note(Step::DownloadingUpdate, Say::FetchingLacking { bytes, reused });
         let sparse = Sparse::new(bundle, size, index, &selection);
-        let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<_>>()?;
-        let (name, destination) = (package.name(), path.to_owned());
-        let request = FileRequest { locations, name, destination, expect: None, size: package.size };
         let mut wrong = Vec::new();
         // Members that are not what they must be are fetched again once.
         for _ in 0..2 {
-            let pieces = fetcher.pieces(&request, &selection.ranges, &wrong).await?;
+            let pieces = fetcher.pieces(request, &selection.ranges, &wrong).await?;
             *came += pieces.transferred;
             let Some(part) = pieces.part else {
-                fetcher.drop_pieces(&request).await?;
+                fetcher.drop_pieces(request).await?;
                 return Ok(Some(Seed::default()));
             };
             let checked = sparse.clone();
             wrong = blocking(move || checked.wrong(&part)).await?;
             if wrong.is_empty() {
-                let (sparse, path) = (sparse.clone(), path.to_owned());
+                let (sparse, path) = (sparse.clone(), request.destination.clone());
                 blocking(move || sparse.write(&path)).await?;
-                fetcher.keep_pieces(&request).await?;
+                fetcher.keep_pieces(request).await?;
                 return Ok(None);
             }
         }
-        fetcher.drop_pieces(&request).await?;
+        fetcher.drop_pieces(request).await?;
         let first = wrong.first().map(|range| range.start).unwrap_or_default();
         let cause = format!("what is at byte {first} is not what the index says");
         Err(Fault::new(Code::HashMismatch, package.name(), cause))
@@ -287,7 +306,29 @@ impl Keeper<'_> {
 /// Whether the whole bundle could not be fetched either; the next attempt goes on with what came.
 fn would_fail_again(code: Code) -> bool {
     use Code::*;
-    matches!(code, DiskFull | DiskReadOnly | Io | DownloadFailed | SourceUnreachable | Interrupted)
+    matches!(
+        code,
+        DiskFull | DiskReadOnly | Io | DownloadFailed | SourceUnreachable | LinkExpired | Interrupted
+    )
+}
+
+/// A small range of the file of `size` bytes at `places`, from the first of them that gives it; none where none serves
+/// ranges.
+async fn piece<'l>(
+    fetcher: &Fetcher,
+    places: &[&'l Location],
+    range: Range<u64>,
+    size: u64,
+) -> Result<Option<(&'l Location, Vec<u8>)>> {
+    let mut failed = None;
+    for place in places {
+        match fetcher.piece(place, range.clone(), size).await {
+            Ok(Some(bytes)) => return Ok(Some((place, bytes))),
+            Ok(None) => return Ok(None),
+            Err(fault) => failed = Some(fault),
+        }
+    }
+    failed.map_or(Ok(None), Err)
 }
 
 /// What a sparse bundle has of the whole one.

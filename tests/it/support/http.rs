@@ -120,7 +120,11 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves the folder `root` on a free port of the loopback interface.
     pub fn serve_dir(root: impl Into<PathBuf>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), root)
+    }
+
+    /// Serves the folder `root` there.
+    pub fn serve_on(listener: TcpListener, root: impl Into<PathBuf>) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             root: root.into(),
@@ -145,6 +149,11 @@ impl HttpServer {
             }
         });
         Self { address, shared }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The address of the folder.

@@ -184,6 +184,28 @@ async fn a_part_that_was_damaged_is_fetched_once_more_from_scratch() {
     assert_eq!(fetched.transferred, HALF + SIZE as u64);
 }
 
+/// The server continues whatever it has now and does not say what that is.
+#[tokio::test]
+async fn a_server_that_ignores_if_range_and_tells_nothing_does_not_splice_two_files() {
+    let mut scene = Scene::new(SIZE);
+    scene.interrupted_after(HALF).await;
+    scene.content.iter_mut().for_each(|byte| *byte ^= 1);
+    std::fs::write(scene.source.join("stack.bundle"), &scene.content).unwrap();
+    scene.server.always(FILE, |mut request, honest| {
+        request.headers.remove("if-range");
+        honest(&request).without("etag").without("last-modified")
+    });
+    // The row is found by what was promised before, and the promise is about the new file.
+    let old = scene.request();
+    let store = Store::open(&scene.device.join("state.db")).unwrap();
+    let key = Digest::of(&scene.content).to_string();
+    store.with(|db| db.execute("UPDATE downloads SET key = ?1", [&key])).unwrap();
+    let fetched = scene.fetcher().file(&old).await.unwrap();
+    scene.assert_complete(&fetched);
+    assert_eq!(scene.statuses(), [200, 206, 200]);
+    assert_eq!(fetched.transferred, HALF + SIZE as u64);
+}
+
 #[tokio::test]
 async fn a_part_that_is_whole_needs_no_server() {
     let scene = Scene::new(SIZE);
@@ -224,7 +246,8 @@ async fn the_process_that_is_killed() {
     let (Ok(url), Ok(device)) = (std::env::var("CUTEST_URL"), std::env::var("CUTEST_DEVICE")) else { return };
     let device = PathBuf::from(device);
     let store = Arc::new(Store::open(&device.join("state.db")).unwrap());
-    let fetcher = Fetcher::new(store, &DownloadSettings::default(), Progress::silent()).unwrap();
+    let fetcher =
+        Fetcher::with_policy(store, Policy::from(&DownloadSettings::default()), Progress::silent()).unwrap();
     let request = FileRequest {
         locations: vec![Location::parse(&url).unwrap()],
         name: "stack.bundle".into(),

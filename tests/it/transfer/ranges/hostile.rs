@@ -155,6 +155,28 @@ async fn a_server_that_is_busy_for_all_is_waited_for() {
     assert_eq!(scene.warnings().len(), 1);
 }
 
+/// A login that ended in the middle: from then on every answer is a page.
+#[tokio::test]
+async fn a_portal_in_the_middle_takes_away_nothing_of_what_is_there() {
+    let scene = wide(16 * MIB);
+    let answers = Arc::new(AtomicUsize::new(0));
+    let count = answers.clone();
+    scene.server.always(FILE, move |request, honest| match count.fetch_add(1, Ordering::SeqCst) {
+        0..6 => honest(&request),
+        _ => Response::new(200, "<html>Your time is over</html>").set("Content-Type", "text/html"),
+    });
+    let fault = fetcher_of(&scene, policy(4)).file(&scene.request()).await.unwrap_err();
+    assert_eq!(fault.code(), Code::WebPage, "{fault}");
+    // Nor does the next run, while nobody has logged in.
+    let fault = fetcher_of(&scene, policy(4)).file(&scene.request()).await.unwrap_err();
+    assert_eq!(fault.code(), Code::WebPage, "{fault}");
+    scene.server.always(FILE, |request, honest| honest(&request));
+    let fetched = fetch_with(&scene, 4).await;
+    scene.assert_complete(&fetched);
+    assert!(fetched.resumed_from.unwrap() >= 2 * MIB as u64, "{fetched:?}");
+    assert!(fetched.transferred < 15 * MIB as u64, "{fetched:?}");
+}
+
 #[tokio::test]
 async fn wrong_bytes_of_the_right_length_are_never_kept() {
     let scene = wide(9 * MIB);
