@@ -4,8 +4,11 @@
 //! The Chinese wording of the upgrade's main events is fixed by the requirements.
 
 pub mod cli;
+mod data;
 pub mod doctor;
 pub mod ways;
+
+pub use data::DataNote;
 
 /// The language of messages to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,12 +49,7 @@ pub enum Say {
     CopyStarted { id: String },
     CopyCompared { id: String },
     DumpStarted { service: String },
-    BackupNameUnknown { name: String },
-    BackupNameOfBoth { name: String },
-    BackupServiceUnknown { name: String, service: String },
-    VolumeUnnamed { service: String, path: String },
-    ReleaseWritten { service: String, path: String },
-    HostUnkept { service: String, path: String },
+    Data(DataNote),
     BackupFinished { id: String },
     RestoreStarted { id: String },
     Adopting { folder: String },
@@ -146,24 +144,7 @@ impl Say {
             CopyStarted { id } => format!("copying backup {id}"),
             CopyCompared { id } => format!("comparing backup {id} with the copy that is there already"),
             DumpStarted { service } => format!("{service} writes out its data"),
-            BackupNameUnknown { name } => format!(
-                "[backup] names {name}, which is neither a named volume nor a persist path of this release; nothing comes of it"
-            ),
-            BackupNameOfBoth { name } => format!(
-                "backup.exclude names {name}, which is a named volume and a persist path; both are left out. Write volumes/{name} or persist/{name} to leave out one"
-            ),
-            BackupServiceUnknown { name, service } => format!(
-                "backup.data.{name} names the service {service}, which the stack does not have; no command is run, and the files are backed up"
-            ),
-            VolumeUnnamed { service, path } => format!(
-                "the service {service} keeps {path} in a volume without a name, which is in no backup. Give it a name under 'volumes:', or put \"{service}:{path}\" into backup.exclude"
-            ),
-            ReleaseWritten { service, path } => format!(
-                "the service {service} writes to {path} in the release's own folder: that is in no backup, and the next version does not see it. Put {path} into 'persist', or \"{path}\" into backup.exclude"
-            ),
-            HostUnkept { service, path } => format!(
-                "the service {service} writes to {path} on this machine, which is in no backup. Name it in client.toml, [backup.data.\"{path}\"], or put it into backup.exclude"
-            ),
+            Data(note) => note.text(Lang::En),
             BackupTaken { id } => format!("the data of backup {id} is copied; its archive is being written"),
             BackupFinished { id } => format!("backup {id} is complete"),
             RestoreStarted { id } => format!("restoring the data from backup {id}"),
@@ -332,24 +313,7 @@ impl Say {
             CopyStarted { id } => format!("正在复制备份 {id}"),
             CopyCompared { id } => format!("正在比对备份 {id} 与已有的副本"),
             DumpStarted { service } => format!("{service} 正在导出数据"),
-            BackupNameUnknown { name } => {
-                format!("[backup] 中的 {name} 既不是本版本的命名卷，也不是持久路径；该设置不起作用")
-            }
-            BackupNameOfBoth { name } => format!(
-                "backup.exclude 中的 {name} 既是命名卷，也是持久路径；两者都不会备份。如只需排除其一，请写 volumes/{name} 或 persist/{name}"
-            ),
-            BackupServiceUnknown { name, service } => {
-                format!("backup.data.{name} 中的服务 {service} 不存在；不会运行导出命令，改为备份文件")
-            }
-            VolumeUnnamed { service, path } => format!(
-                "服务 {service} 的 {path} 位于未命名的卷中，不会备份。请在 'volumes:' 下为其命名，或将 \"{service}:{path}\" 加入 backup.exclude"
-            ),
-            ReleaseWritten { service, path } => format!(
-                "服务 {service} 写入版本目录内的 {path}：不会备份，升级后也看不到这些数据。请将 {path} 加入 'persist'，或将 \"{path}\" 加入 backup.exclude"
-            ),
-            HostUnkept { service, path } => format!(
-                "服务 {service} 写入本机的 {path}，不会备份。请在 client.toml 中用 [backup.data.\"{path}\"] 指定，或将其加入 backup.exclude"
-            ),
+            Data(note) => note.text(Lang::Zh),
             BackupTaken { id } => format!("备份 {id} 的数据已复制，正在写入归档"),
             BackupFinished { id } => format!("备份创建成功 {id}"),
             RestoreStarted { id } => format!("正在从备份 {id} 恢复数据"),

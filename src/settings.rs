@@ -302,7 +302,7 @@ mod tests {
             std::fs::write(&path, format!("[download]\n{text}\n")).unwrap();
             Settings::load(&path).map(|settings| settings.download.connections)
         };
-        assert_eq!(load("attempts = 5").unwrap(), 8, "as it was written before there was such a key");
+        assert_eq!(load("attempts = 5").unwrap(), 16, "as it was written before there was such a key");
         assert_eq!((load("connections = 1").unwrap(), load("connections = 16").unwrap()), (1, 16));
         for wrong in ["connections = 0", "connections = 17"] {
             let error = load(wrong).unwrap_err();

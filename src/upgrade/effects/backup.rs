@@ -17,7 +17,7 @@ use super::{besides, dump};
 use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
 use crate::docker::{Container, Model, State};
 use crate::fault::{Code, Fault, Result};
-use crate::messages::Say;
+use crate::messages::{DataNote, Say};
 use crate::progress::{Progress, Step};
 use crate::release::Version;
 use crate::settings::{DataPolicy, Way};
@@ -138,15 +138,15 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
     let mut data: Vec<Data> = all_data(world, &model, &containers, Purpose::Backup).await?;
     let doubtful = doubtful_names(world, &model)?;
     for name in doubtful.unknown {
-        world.warn(Step::CreatingBackup, Say::BackupNameUnknown { name })?;
+        world.warn(Step::CreatingBackup, Say::Data(DataNote::Unknown { name }))?;
     }
     for name in doubtful.both {
-        world.warn(Step::CreatingBackup, Say::BackupNameOfBoth { name })?;
+        world.warn(Step::CreatingBackup, Say::Data(DataNote::OfBoth { name }))?;
     }
     for (name, service) in data.iter().filter_map(Data::hook) {
         if model.service(service).is_none() {
             let (name, service) = (name.to_owned(), service.to_owned());
-            world.warn(Step::CreatingBackup, Say::BackupServiceUnknown { name, service })?;
+            world.warn(Step::CreatingBackup, Say::Data(DataNote::ServiceUnknown { name, service }))?;
         }
     }
     tell_unkept(world, &model, &containers, &data)?;
@@ -173,9 +173,9 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
 fn tell_unkept(world: &mut World<'_>, model: &Model, containers: &[Container], data: &[Data]) -> Result<()> {
     for one in unkept(world, model, containers, data)? {
         let say = match one {
-            Unkept::Anonymous { service, path } => Say::VolumeUnnamed { service, path },
-            Unkept::Release { service, path } => Say::ReleaseWritten { service, path },
-            Unkept::Host { service, path } => Say::HostUnkept { service, path },
+            Unkept::Anonymous { service, path } => Say::Data(DataNote::Unnamed { service, path }),
+            Unkept::Release { service, path } => Say::Data(DataNote::InRelease { service, path }),
+            Unkept::Host { service, path } => Say::Data(DataNote::OnHost { service, path }),
         };
         world.warn(Step::CreatingBackup, say)?;
     }
