@@ -94,8 +94,8 @@ fn spoil(site: &Site, which: std::ops::Range<usize>, whole: bool) {
 fn a_server_that_goes_away_is_no_reason_to_fetch_more() {
     let site = Site::small_change();
     let settings = site.device.read("client.toml");
-    assert!(!settings.contains("[download]"));
-    site.device.write("client.toml", &format!("{settings}\n[download]\nattempts = 1\n"));
+    assert!(settings.contains("\nattempts = 5\n"), "{settings}");
+    site.device.write("client.toml", &settings.replace("\nattempts = 5\n", "\nattempts = 1\n"));
     let number = AtomicUsize::new(0);
     site.server.always(&site.path("1.1.0"), move |request, honest| {
         if number.fetch_add(1, Ordering::SeqCst) == 0 { honest(&request) } else { Response::new(503, "") }
