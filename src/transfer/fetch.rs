@@ -200,8 +200,10 @@ impl Fetcher {
             self.progress.note(Step::DownloadingUpdate, Say::DownloadCached { name: name() });
             return Ok(cached);
         }
-        if !seed.pieces.is_empty() {
-            job.seed(seed).await?;
+        if !seed.pieces.is_empty()
+            && let Err(fault) = job.seed(seed).await
+        {
+            return give_up(&mut job, fault).await;
         }
         let fetched = self.try_locations(&mut job, &request.locations).await?;
         self.progress.note(Step::DownloadingUpdate, Say::DownloadFinished { name: name() });

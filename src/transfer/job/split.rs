@@ -71,11 +71,13 @@ impl Job<'_> {
         let Some(length) = self.request.size.filter(|_| self.row.is_none() && self.has_hash()) else {
             return Ok(());
         };
+        self.check_room(length).await?;
         let seed = seed.clone();
         self.on_part(move |part| {
             part.clear()?;
             part.stretch(length)?;
-            part.take_from(&seed)
+            // What was copied before it failed proves nothing, and takes room.
+            part.take_from(&seed).or_else(|fault| part.clear().and(Err(fault)))
         })
         .await?;
         self.seeded = self.length > 0;
