@@ -154,7 +154,7 @@ async fn work(
         };
         let now = Instant::now();
         let Some((id, outcome)) = ended else {
-            crew.observe(errand.plan().received(), flights.len(), now);
+            crew.observe(errand.plan().received(), flights.len(), errand.stride.latency(), now);
             if !trickle.is_enough(errand.plan().received(), now) {
                 return Err(Failure::trickle(errand.at));
             }

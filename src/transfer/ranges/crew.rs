@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_millis(600);
 /// … unless it is clear earlier that one more helped.
 const GLANCE: Duration = Duration::from_millis(200);
-/// A new connection is left alone for this long before the rate is measured: it has to gather speed.
+/// A new connection is left alone for this long before the rate is measured: it has to gather speed, …
 const RAMP: Duration = Duration::from_millis(200);
+/// … and at least for so many times as long as an answer takes to begin: that is what gathering speed is made of.
+const RAMP_ANSWERS: u32 = 8;
 /// Parts of a fair share that each new connection brings: with less they go again, …
 const LEAST: f64 = 0.2;
-/// … with this twice as many are added next, …
+/// … with this more are added next, …
 const NOTICEABLE: f64 = 0.5;
 /// … and this needs no longer look.
 const CLEAR: f64 = 0.75;
@@ -23,8 +25,9 @@ const LONGEST_CAUTION: Duration = Duration::from_secs(120);
 /// Connections to begin with.
 const FIRST: usize = 2;
 
-/// Adds connections while that makes the download faster: one, then two, then four, because a link on which every packet
-/// may be lost gives each of them little, and a download may be over before many came one by one.
+/// Adds connections while that makes the download faster. Until that fails for the first time it doubles them, because a
+/// link on which every packet may be lost gives each of them little, and a download may be over before many came one by
+/// one. After that it adds one, then two, then four.
 pub(super) struct Crew {
     most: usize,
     wanted: usize,
@@ -34,6 +37,8 @@ pub(super) struct Crew {
     before: Option<f64>,
     /// How many these are, or are to be next.
     step: usize,
+    /// Whether more have always helped so far.
+    growing: bool,
     /// Begin of the window and what had arrived then.
     window: Option<(Instant, u64)>,
     /// When the next window may begin.
@@ -44,7 +49,16 @@ impl Crew {
     /// At most `most`.
     pub(super) fn new(most: usize, now: Instant) -> Self {
         let wanted = FIRST.min(most);
-        Self { most, wanted, not_before: now, before: None, step: 1, window: None, measure_from: now + RAMP }
+        Self {
+            most,
+            wanted,
+            not_before: now,
+            before: None,
+            step: 1,
+            growing: true,
+            window: None,
+            measure_from: now + RAMP,
+        }
     }
 
     /// How many there should be.
@@ -52,8 +66,9 @@ impl Crew {
         self.wanted
     }
 
-    /// Takes note of `received` bytes in all, while `busy` connections work.
-    pub(super) fn observe(&mut self, received: u64, busy: usize, now: Instant) {
+    /// Takes note of `received` bytes in all, while `busy` connections work. Answers begin after `latency`, where that is
+    /// known.
+    pub(super) fn observe(&mut self, received: u64, busy: usize, latency: Option<Duration>, now: Instant) {
         if busy < self.wanted {
             // Nothing to do for them, which says nothing of the link.
             self.window = None;
@@ -71,7 +86,7 @@ impl Crew {
         let clear = self.before.is_some_and(|before| self.share(rate, before) >= CLEAR);
         if span >= WINDOW || (span >= GLANCE && clear) {
             self.window = Some((now, received));
-            self.judge(rate, now);
+            self.judge(rate, latency, now);
         }
     }
 
@@ -81,7 +96,7 @@ impl Crew {
         if each > 0.0 { (rate - before) / each / self.step as f64 } else { 0.0 }
     }
 
-    fn judge(&mut self, rate: f64, now: Instant) {
+    fn judge(&mut self, rate: f64, latency: Option<Duration>, now: Instant) {
         let share = self.before.take().map(|before| self.share(rate, before));
         match share {
             Some(share) if share < LEAST => {
@@ -91,17 +106,23 @@ impl Crew {
             // They may stay, but others may well bring less.
             Some(share) if share < NOTICEABLE => self.calm(now),
             _ if self.wanted < self.most && now >= self.not_before => {
-                self.step = if share.is_some() { self.step * 2 } else { 1 }.min(self.most - self.wanted);
+                let step = match share {
+                    _ if self.growing => self.wanted,
+                    Some(_) => self.step * 2,
+                    None => 1,
+                };
+                self.step = step.min(self.most - self.wanted);
                 self.before = Some(rate);
                 self.wanted += self.step;
                 self.window = None;
-                self.measure_from = now + RAMP;
+                self.measure_from = now + RAMP.max(latency.unwrap_or_default() * RAMP_ANSWERS);
             }
             _ => {}
         }
     }
 
     fn calm(&mut self, now: Instant) {
+        self.growing = false;
         self.not_before = self.not_before.max(now + CALM);
     }
 
@@ -130,7 +151,7 @@ mod tests {
         for tick in 1..=seconds * 10 {
             now += TICK;
             received += rate(crew.wanted()) * TICK.as_secs_f64();
-            crew.observe(received as u64, crew.wanted(), now);
+            crew.observe(received as u64, crew.wanted(), None, now);
             if tick % 10 == 0 {
                 seen.push(crew.wanted());
             }
@@ -148,9 +169,9 @@ mod tests {
         let seen = play(16, 20, full_at_4);
         assert!(seen[3..].iter().all(|n| (4..=6).contains(n)), "{seen:?}");
         let seen = play(16, 20, |_| 1e9);
-        assert!(seen.iter().all(|n| (2..=3).contains(n)), "{seen:?}");
+        assert!(seen[1..].iter().all(|n| (2..=3).contains(n)), "{seen:?}");
         assert!(seen.contains(&3) && seen.contains(&2), "tried again, and taken back: {seen:?}");
-        assert!(play(16, 20, |_| 0.0).iter().all(|n| *n <= 3));
+        assert!(play(16, 20, |_| 0.0)[1..].iter().all(|n| *n <= 3));
     }
 
     #[test]
@@ -179,7 +200,7 @@ mod tests {
             while crew.wanted() == 2 {
                 now += TICK;
                 received += 1000 * (now - start).as_millis() as u64;
-                crew.observe(received, 2, now);
+                crew.observe(received, 2, None, now);
             }
             let waited = (now - start).as_secs_f64();
             assert!((quiet as f64..quiet as f64 + 1.0).contains(&waited), "{asked:?}: {waited}");
@@ -196,7 +217,7 @@ mod tests {
         let start = Instant::now();
         let mut crew = Crew::new(8, start);
         for tick in 1..100 {
-            crew.observe(tick * 1_000_000, 1, start + TICK * tick as u32);
+            crew.observe(tick * 1_000_000, 1, None, start + TICK * tick as u32);
         }
         assert_eq!(crew.wanted(), 2);
     }

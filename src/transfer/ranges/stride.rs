@@ -34,6 +34,12 @@ impl Stride {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// How long answers take to begin; none before the first.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        let nanos = self.wait.load(Ordering::Relaxed);
+        (nanos != u64::MAX).then(|| Duration::from_nanos(nanos))
+    }
+
     /// An answer began after `waited`, and its `bytes` then took `took`.
     pub(super) fn learn(&self, waited: Duration, took: Duration, bytes: u64) {
         let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
