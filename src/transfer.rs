@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! fetch.rs      attempts, mirrors, retries        (uses everything below)
-//! fetch/pieces  only some bytes of a file
+//! fetch/pieces  only some bytes of a file        fetch/patience  what is borne of one location
 //! http.rs       one stream                        local.rs   one local file
 //! ranges.rs     several connections               map.rs     what was written, for a killed process
 //! part.rs       the part file: lock, hash, finish ledger.rs  the row about it

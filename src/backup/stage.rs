@@ -151,8 +151,9 @@ impl BackupManager {
 
     /// Removes copies whose archive is whole, left by a process that was killed between the two. The writer's lock is held.
     pub(super) fn drop_copies(&self) -> Result<()> {
-        let complete = self.list()?.into_iter().filter(|record| record.status == Status::Complete);
-        complete.into_iter().try_for_each(|record| self.drop_copy(&record))
+        let records = self.list()?;
+        let mut complete = records.iter().filter(|record| record.status == Status::Complete);
+        complete.try_for_each(|record| self.drop_copy(record))
     }
 
     /// Removes copies whose maker was killed before they were whole.

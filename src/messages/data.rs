@@ -3,7 +3,7 @@
 use super::Lang;
 
 /// Something about the data of a stack that its operator should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DataNote {
     /// The settings name what is no piece of the data.
     Unknown {
@@ -22,8 +22,8 @@ pub enum DataNote {
         /// The service.
         service: String,
     },
-    /// A service keeps data in a volume without a name.
-    Unnamed {
+    /// A service writes to a path of the host that nobody named.
+    OnHost {
         /// The service.
         service: String,
         /// Where.
@@ -36,8 +36,8 @@ pub enum DataNote {
         /// Where.
         path: String,
     },
-    /// A service writes to a path of the host that nobody named.
-    OnHost {
+    /// A service keeps data in a volume without a name.
+    Unnamed {
         /// The service.
         service: String,
         /// Where.

@@ -1,7 +1,9 @@
 //! Attempts, mirrors and retries.
 
+mod patience;
 mod pieces;
 
+use patience::Patience;
 pub use pieces::Pieces;
 
 use std::ops::Range;
@@ -27,12 +29,6 @@ use crate::progress::{Progress, Step};
 use crate::release::Digest;
 use crate::settings::DownloadSettings;
 use crate::state::Store;
-
-/// An attempt that brought the part this much further than any before it starts the counting anew: a bad line
-/// is not a dead one.
-const HEADWAY: u64 = 1024 * 1024;
-/// How often a part may turn out useless at one location before the location is given up.
-const MOST_START_OVERS: u32 = 2;
 
 /// How patient downloads are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,11 +166,7 @@ impl Fetcher {
                 Err(Failure::Refused { fault, absent }) => return Err((fault, absent)),
                 Err(Failure::Fatal(fault) | Failure::StartOver(fault)) => return Err((fault, false)),
                 Err(Failure::Passing { fault, wait }) => {
-                    failures += 1;
-                    if failures >= self.policy.attempts {
-                        return Err((fault, false));
-                    }
-                    self.pause(Step::CheckingUpdates, &at.to_string(), failures, &fault, wait).await;
+                    self.ask_again(at, &mut failures, fault, wait).await.map_err(|fault| (fault, false))?;
                 }
             }
         }
@@ -248,30 +240,12 @@ impl Fetcher {
 
     /// Tries one location until it has given the file or is given up.
     async fn try_location(&self, job: &mut Job<'_>, at: &Location) -> Result<Fetched, Failure> {
-        let (mut failures, mut start_overs, mut furthest) = (0, 0, job.length());
+        let mut patience = Patience::new(job);
         job.moved_on();
         loop {
             match self.attempt(job, at).await {
-                Err(Failure::Passing { fault, wait }) => {
-                    if job.length() >= furthest.saturating_add(HEADWAY) {
-                        furthest = job.length();
-                        failures = 0;
-                    }
-                    failures += 1;
-                    if failures >= self.policy.attempts {
-                        return Err(Failure::passing(fault));
-                    }
-                    self.pause(Step::DownloadingUpdate, job.name(), failures, &fault, wait).await;
-                }
-                Err(Failure::StartOver(fault)) => {
-                    start_overs += 1;
-                    if start_overs > MOST_START_OVERS {
-                        return Err(Failure::refused(fault));
-                    }
-                    let text = fault.message(self.progress.lang());
-                    self.progress.warning(Step::DownloadingUpdate, Say::Warning { text });
-                }
-                outcome => return outcome,
+                Err(failure) => patience.bear(self, job, failure).await?,
+                done => return done,
             }
         }
     }
@@ -306,6 +280,22 @@ impl Fetcher {
         }
         let client = Client::for_many(&self.policy, &self.link)?;
         Ok(self.many.get_or_init(|| client))
+    }
+
+    /// Waits until a small question that failed is asked again; gives the fault back where it was asked often enough.
+    async fn ask_again(
+        &self,
+        at: &Location,
+        failures: &mut u32,
+        fault: Fault,
+        wait: Option<Duration>,
+    ) -> Result<()> {
+        *failures += 1;
+        if *failures >= self.policy.attempts {
+            return Err(fault);
+        }
+        self.pause(Step::CheckingUpdates, &at.to_string(), *failures, &fault, wait).await;
+        Ok(())
     }
 
     async fn pause(&self, step: Step, name: &str, failures: u32, fault: &Fault, asked: Option<Duration>) {

@@ -2,7 +2,7 @@
 
 use super::step;
 use super::ways::Keeper;
-use crate::fault::{Code, Result};
+use crate::fault::{Code, IoContext, Result};
 use crate::release::manifest::{MAX_BYTES, Package};
 use crate::release::{Arch, Manifest, Version};
 use crate::transfer::{Fetcher, FileRequest, Location, Source};
@@ -15,6 +15,8 @@ pub async fn get(
     package: &step::Package,
     request: FileRequest,
 ) -> Result<u64> {
+    let folder = keeper.installation().layout.bundles();
+    std::fs::create_dir_all(&folder).at(&folder)?;
     let fetcher = keeper.installation().fetcher(keeper.progress())?;
     let expired = match keeper.get(&fetcher, package, &request).await {
         Err(fault) if fault.code() == Code::LinkExpired => fault,

@@ -19,6 +19,8 @@ use crate::settings::{CopySettings, CopyTarget};
 /// What the name of an archive that is being taken in ends with.
 const PART: &str = ".import.part";
 
+const KNOWN: &str = "it is there already; see 'client backup list'";
+
 /// What is to be taken in.
 pub struct ImportRequest<'a> {
     /// A file, or `s3://BUCKET/PREFIX/NAME`.
@@ -117,7 +119,13 @@ impl BackupManager {
             return self.adopt(request, &path, cancel);
         }
         if path.try_exists().at(&path)? {
-            return Err(request.wrong(self.why_not(&path)?));
+            if self.knows(&path)? {
+                return Err(request.wrong(KNOWN));
+            }
+            let path = path.display();
+            return Err(request.wrong(format!(
+                "a file of that name is in the backups without a record; 'client backup import {path}' takes that one in"
+            )));
         }
         let part = self.folder.join(format!("{plain}{PART}"));
         let taken = self.take_in(request, &name, &part, cancel).and_then(|(hash, size)| {
@@ -145,8 +153,8 @@ impl BackupManager {
 
     /// Gives an archive that lies where backups do, and has no row, one.
     fn adopt(&self, request: &ImportRequest<'_>, path: &Path, cancel: &AtomicBool) -> Result<Record> {
-        if self.list()?.iter().any(|record| self.path_of(record) == path) {
-            return Err(request.wrong(self.why_not(path)?));
+        if self.knows(path)? {
+            return Err(request.wrong(KNOWN));
         }
         let record = self.admit(request, recover::examine(path, cancel)?)?;
         if self.path_of(&record) != path {
@@ -160,16 +168,9 @@ impl BackupManager {
         Ok(record)
     }
 
-    /// Why nothing can be taken in under the name of `path`, which is there.
-    fn why_not(&self, path: &Path) -> Result<String> {
-        let known = self.list()?.iter().any(|record| self.path_of(record) == *path);
-        Ok(match known {
-            true => "it is there already; see 'client backup list'".into(),
-            false => format!(
-                "a file of that name is in the backups without a record; 'client backup import {}' takes that one in",
-                path.display()
-            ),
-        })
+    /// Whether a record names the file `path`.
+    fn knows(&self, path: &Path) -> Result<bool> {
+        Ok(self.list()?.iter().any(|record| self.path_of(record) == path))
     }
 
     /// The record that is to be written for an archive that was read through: of this project, and either new or that of

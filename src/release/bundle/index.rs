@@ -1,5 +1,6 @@
 //! The sidecar index: where each member is in the bundle, so that it can be fetched and verified alone.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,13 @@ pub struct Member {
     pub hash: Digest,
     /// Of the bytes as stored.
     pub encoded_hash: Digest,
+}
+
+impl Member {
+    /// Its bytes in the bundle.
+    pub fn span(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.length)
+    }
 }
 
 /// The document `<bundle>.index.json`. Unknown fields are accepted and ignored.

@@ -36,7 +36,7 @@ impl Selection {
         members.sort_by_key(|member| member.offset);
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for member in members.iter().filter(|member| !left.contains(&member.path)) {
-            let span = span(member);
+            let span = member.span();
             match ranges.last_mut() {
                 _ if span.is_empty() => {}
                 Some(last) if span.start.saturating_sub(last.end) < GAP => last.end = last.end.max(span.end),
@@ -44,7 +44,7 @@ impl Selection {
             }
         }
         let comes = |member: &Member| {
-            let span = span(member);
+            let span = member.span();
             let inside = |range: &Range<u64>| range.start <= span.start && span.end <= range.end;
             !left.contains(&member.path) || ranges.iter().any(inside)
         };
@@ -69,10 +69,6 @@ impl Selection {
         let saved = size.saturating_sub(self.bytes());
         saved >= LEAST_SAVED && saved >= size / LEAST_SHARE
     }
-}
-
-fn span(member: &Member) -> Range<u64> {
-    member.offset..member.offset.saturating_add(member.length)
 }
 
 #[cfg(test)]

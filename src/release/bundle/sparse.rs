@@ -104,7 +104,7 @@ impl Sparse {
             let stored = Section::new(open.clone(), member.offset, member.length);
             let (found, length) = Digest::of_reader(stored).at(file)?;
             if (found, length) != (member.encoded_hash, member.length) {
-                wrong.push(member.offset..member.offset + member.length);
+                wrong.push(member.span());
             }
         }
         Ok(wrong)

@@ -19,7 +19,8 @@ use super::super::map;
 use super::super::part;
 use super::super::ranges::{self, Split, Way};
 use super::super::speeds;
-use super::{Fetcher, FileRequest, HEADWAY, MOST_START_OVERS, give_up};
+use super::patience::Patience;
+use super::{Fetcher, FileRequest, give_up};
 use crate::durable;
 use crate::fault::{Code, Fault, Result};
 use crate::messages::Say;
@@ -105,7 +106,7 @@ impl Fetcher {
     /// Whether `at` has given what is wanted; not where it does not serve pieces.
     async fn pieces_at(&self, job: &mut Job<'_>, at: &Location) -> Result<bool, Failure> {
         let Some(url) = at.url() else { return Ok(false) };
-        let (mut failures, mut start_overs, mut furthest) = (0, 0, job.length());
+        let mut patience = Patience::new(job);
         let connections = self.link.connections(self.policy.connections);
         job.moved_on();
         loop {
@@ -116,26 +117,7 @@ impl Fetcher {
             match ranges::fetch(job, self.many()?, connections, at, url, way).await {
                 Ok(Split::Done) => return Ok(true),
                 Ok(Split::OneStream(_)) => return Ok(false),
-                Err(Failure::Passing { fault, wait }) => {
-                    if job.length() >= furthest.saturating_add(HEADWAY) {
-                        furthest = job.length();
-                        failures = 0;
-                    }
-                    failures += 1;
-                    if failures >= self.policy.attempts {
-                        return Err(Failure::passing(fault));
-                    }
-                    self.pause(Step::DownloadingUpdate, job.name(), failures, &fault, wait).await;
-                }
-                Err(Failure::StartOver(fault)) => {
-                    start_overs += 1;
-                    if start_overs > MOST_START_OVERS {
-                        return Err(Failure::refused(fault));
-                    }
-                    let text = fault.message(self.progress.lang());
-                    self.progress.warning(Step::DownloadingUpdate, Say::Warning { text });
-                }
-                Err(failure) => return Err(failure),
+                Err(failure) => patience.bear(self, job, failure).await?,
             }
         }
     }
@@ -149,11 +131,7 @@ impl Fetcher {
             match self.ask_piece(at, url, &range, length).await {
                 Ok(piece) => return Ok(piece),
                 Err(Failure::Passing { fault, wait }) => {
-                    failures += 1;
-                    if failures >= self.policy.attempts {
-                        return Err(fault);
-                    }
-                    self.pause(Step::CheckingUpdates, &at.to_string(), failures, &fault, wait).await;
+                    self.ask_again(at, &mut failures, fault, wait).await?;
                 }
                 Err(failure) => return Err(failure.into_fault()),
             }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::data::{Data, Purpose, all_data, doubtful_names, info_of, mounts_any, part};
-use super::host::{Unkept, unkept};
+use super::host::unkept;
 use super::quiet::Writers;
 use super::{besides, dump};
 use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
@@ -149,7 +149,10 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
             world.warn(Step::CreatingBackup, Say::Data(DataNote::ServiceUnknown { name, service }))?;
         }
     }
-    tell_unkept(world, &model, &containers, &data)?;
+    // Better known before it is missed.
+    for note in unkept(world, &model, &containers, &data)? {
+        world.warn(Step::CreatingBackup, Say::Data(note))?;
+    }
     containers.retain(|one| one.state == State::Running);
     // What is to be put back by itself comes back as files, whatever has become of the service meanwhile.
     let as_files = match kind {
@@ -167,19 +170,6 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
         }
     }
     Ok((!data.is_empty()).then_some(Survey { model, data, containers }))
-}
-
-/// What services write and no backup has is better known before it is missed.
-fn tell_unkept(world: &mut World<'_>, model: &Model, containers: &[Container], data: &[Data]) -> Result<()> {
-    for one in unkept(world, model, containers, data)? {
-        let say = match one {
-            Unkept::Anonymous { service, path } => Say::Data(DataNote::Unnamed { service, path }),
-            Unkept::Release { service, path } => Say::Data(DataNote::InRelease { service, path }),
-            Unkept::Host { service, path } => Say::Data(DataNote::OnHost { service, path }),
-        };
-        world.warn(Step::CreatingBackup, say)?;
-    }
-    Ok(())
 }
 
 impl Survey {

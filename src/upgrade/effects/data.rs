@@ -78,10 +78,10 @@ pub fn holders(world: &World<'_>, model: &Model) -> BTreeSet<String> {
     let persist = world.target().map(|info| releases::persist(&info, &world.installation.settings));
     let persist = persist.unwrap_or_default();
     let persist = persist.iter().filter(|path| is_wanted(world, &Piece::Path(path).part()));
-    let paths: Vec<_> = persist.map(|path| current.join(path)).collect();
+    let mut paths: Vec<_> = persist.map(|path| current.join(path)).collect();
     let named = host::named(world, model).into_iter().map(|(name, _)| name);
     let named = named.filter(|name| is_wanted(world, &Piece::Host(name).part()));
-    let paths: Vec<_> = paths.into_iter().chain(named.map(Into::into)).collect();
+    paths.extend(named.map(Into::into));
     let holds = |service: &Service| {
         let inside = |mount: &std::path::PathBuf| paths.iter().any(|path| mount.starts_with(path));
         service.volumes().any(|(key, _)| is_wanted(world, &Piece::Volume(key).part()))

@@ -9,6 +9,7 @@ use super::data::{Data, Place, Purpose, excludes, info_of};
 use crate::backup::PartKind;
 use crate::docker::{Container, Model, MountKind, Service, ServiceMount};
 use crate::fault::{Code, Fault, Result};
+use crate::messages::DataNote;
 use crate::release::ReleaseInfo;
 use crate::settings::{DataPolicy, Piece};
 use crate::upgrade::world::World;
@@ -65,39 +66,13 @@ pub fn data(world: &World<'_>, model: &Model, purpose: Purpose) -> Result<Vec<Da
     Ok(found)
 }
 
-/// Data that services write and no backup has.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unkept {
-    /// A path of the host.
-    Host {
-        /// The service.
-        service: String,
-        /// Absolute.
-        path: String,
-    },
-    /// A path in the folder of the release.
-    Release {
-        /// The service.
-        service: String,
-        /// Relative to it.
-        path: String,
-    },
-    /// A volume without a name.
-    Anonymous {
-        /// The service.
-        service: String,
-        /// In its containers.
-        path: String,
-    },
-}
-
-/// What the stack writes outside of `data` and of what `exclude` names.
+/// What services write that no backup has: outside of `data`, and not named by `exclude`.
 pub fn unkept(
     world: &World<'_>,
     model: &Model,
     containers: &[Container],
     data: &[Data],
-) -> Result<Vec<Unkept>> {
+) -> Result<BTreeSet<DataNote>> {
     let info = info_of(world)?;
     let names: Vec<&String> = excludes(world, &info).collect();
     let excluded = |name: &str| names.iter().any(|other| *other == name);
@@ -117,13 +92,16 @@ pub fn unkept(
                 continue;
             }
             let service = service.name.clone();
-            let one = match source.strip_prefix(&current) {
-                Ok(inside) if !is_written(&path, inside, &info) => continue,
-                Ok(inside) => Unkept::Release { service, path: inside.to_string_lossy().into_owned() },
-                Err(_) => Unkept::Host { service, path: source.to_string_lossy().into_owned() },
-            };
-            if !excluded(one.name()) {
-                found.insert(one);
+            let inside = source.strip_prefix(&current).ok();
+            if inside.is_some_and(|inside| !is_written(&path, inside, &info)) {
+                continue;
+            }
+            let path = inside.unwrap_or(source).to_string_lossy().into_owned();
+            if !excluded(&path) {
+                found.insert(match inside {
+                    Some(_) => DataNote::InRelease { service, path },
+                    None => DataNote::OnHost { service, path },
+                });
             }
         }
     }
@@ -134,20 +112,11 @@ pub fn unkept(
             let is_named = mount.name.as_ref().is_some_and(|name| named.contains(name));
             let (service, path) = (container.service.clone(), mount.destination.clone());
             if !is_named && !excluded(&format!("{service}:{path}")) {
-                found.insert(Unkept::Anonymous { service, path });
+                found.insert(DataNote::Unnamed { service, path });
             }
         }
     }
-    Ok(found.into_iter().collect())
-}
-
-impl Unkept {
-    /// The name that `exclude` has for it, where that is its path.
-    fn name(&self) -> &str {
-        match self {
-            Self::Host { path, .. } | Self::Release { path, .. } | Self::Anonymous { path, .. } => path,
-        }
-    }
+    Ok(found)
 }
 
 /// Whether something lies at `path`, which is `inside` of the release folder, that did not come with the release. Many

@@ -36,13 +36,11 @@ pub async fn fetch(world: &mut World<'_>, package: &Package) -> Result<()> {
 
 /// The request for the whole package.
 pub fn request(installation: &Installation, package: &Package) -> Result<FileRequest> {
-    let folder = installation.layout.bundles();
-    fs::create_dir_all(&folder).at(&folder)?;
     let locations = package.locations.iter().map(|text| Location::parse(text)).collect::<Result<Vec<_>>>()?;
     Ok(FileRequest {
         locations,
         name: package.name(),
-        destination: folder.join(&package.file),
+        destination: installation.layout.bundles().join(&package.file),
         expect: package.hash,
         size: package.size,
     })

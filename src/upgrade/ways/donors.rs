@@ -33,15 +33,15 @@ pub fn find(folder: &Path, index: &Index) -> Result<Seed> {
             if (*length, *encoding) != (member.length, member.encoding) {
                 return true;
             }
-            pieces.push(SeedPiece {
-                path: path.clone(),
-                at: *offset,
-                range: member.offset..member.offset + member.length,
-                hash: Some(member.encoded_hash),
-            });
+            pieces.push(piece(&path, *offset, member));
             false
         });
     }
     pieces.sort_by_key(|piece| piece.range.start);
     Ok(Seed { pieces })
+}
+
+/// The bytes of `member`, which begin at `at` in the file `path`.
+pub fn piece(path: &Path, at: u64, member: &Member) -> SeedPiece {
+    SeedPiece { path: path.to_owned(), at, range: member.span(), hash: Some(member.encoded_hash) }
 }

@@ -17,7 +17,7 @@ use crate::progress::Step;
 use crate::release::bundle::{Index, Member, RELEASE_JSON, Selection, Sparse, sparse};
 use crate::release::info::ImageInfo;
 use crate::release::{Bundle, Digest, ReleaseInfo, Version};
-use crate::transfer::{Fetcher, FileRequest, Location, Seed, SeedPiece};
+use crate::transfer::{Fetcher, FileRequest, Location, Seed};
 use crate::upgrade::pointers;
 use crate::upgrade::step::Package;
 
@@ -129,8 +129,9 @@ impl Keeper<'_> {
         else {
             return Ok(None);
         };
-        let range = member.offset..member.offset + member.length;
-        let Some((place, bytes)) = piece(fetcher, &places, range, size).await? else { return Ok(None) };
+        let Some((place, bytes)) = piece(fetcher, &places, member.span(), size).await? else {
+            return Ok(None);
+        };
         *spent += bytes.len() as u64;
         let info = sparse::info_of_member(member, &bytes, &place.to_string())?;
         let wanted = self.wanted_layers(&info).await?;
@@ -333,12 +334,7 @@ async fn piece<'l>(
 
 /// What a sparse bundle has of the whole one.
 fn own_seed(path: &Path, sparse: &Sparse) -> Seed {
-    let piece = |member: &Member| SeedPiece {
-        path: path.to_owned(),
-        at: member.offset,
-        range: member.offset..member.offset + member.length,
-        hash: Some(member.encoded_hash),
-    };
+    let piece = |member: &Member| donors::piece(path, member.offset, member);
     Seed { pieces: sparse.members().iter().map(piece).collect() }
 }
 

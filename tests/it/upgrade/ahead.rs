@@ -15,10 +15,7 @@ fn installed() -> (Stack, HttpServer, Device) {
     stack.release("1.0.0", |r| {
         r.service("app", IDLE);
     });
-    let server = HttpServer::serve_dir(stack.source());
-    let device = Device::with_source(&stack, &server.url());
-    let ended = device.try_init(&[]);
-    assert_eq!(ended.code, 0, "{ended:#?}");
+    let (server, device) = Device::served(&stack);
     (stack, server, device)
 }
 

@@ -58,9 +58,7 @@ fn what_is_to_be_stopped_is_stopped_for_the_moment_and_runs_again() {
 #[test]
 fn what_a_killed_backup_had_stopped_runs_again_after_the_next_command() {
     let (_stack, device) = installed("way = 'stop'");
-    let mut killed = device.command(&["backup", "create"]);
-    let output = killed.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
-    assert!(output.status.code().is_none(), "it was not killed: {output:?}");
+    device.killed("frozen:backup", &["backup", "create"]);
     assert!(!device.container("db").running, "the test is about a service that is down");
     let id = backup(&device);
     assert!(device.container("db").running);
@@ -71,9 +69,7 @@ fn what_a_killed_backup_had_stopped_runs_again_after_the_next_command() {
 fn what_a_killed_backup_holds_is_told_by_doctor_and_let_go() {
     for (way, mend) in [("warm", &["doctor", "--fix"][..]), ("stop", &["backup", "prune"])] {
         let (_stack, device) = installed(&format!("way = '{way}'"));
-        let mut killed = device.command(&["backup", "create"]);
-        let output = killed.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
-        assert!(output.status.code().is_none(), "it was not killed: {output:?}");
+        device.killed("frozen:backup", &["backup", "create"]);
         let told = |args: &[&str]| {
             let (code, found) = device.ask(args);
             (code, found.to_string().contains("a backup that did not end"))
@@ -99,8 +95,7 @@ fn where_one_cannot_go_on_the_others_do() {
             .toml(&format!("{HEALTH}[backup.data.rows]\nway = 'stop'\n"));
     });
     let device = Device::init(&stack);
-    let mut killed = device.command(&["backup", "create"]);
-    killed.env("COMPOSE_UPGRADE_KILL_AT", "frozen:backup").output().unwrap();
+    device.killed("frozen:backup", &["backup", "create"]);
     let run = |device: &Device| (device.container("db").running, device.container("app").running);
     assert_eq!(run(&device), (false, false));
     fs::remove_file(&file).unwrap();
@@ -389,11 +384,7 @@ fn a_path_inside_a_volume_comes_back_alone() {
 fn a_backup_through_the_engine_that_is_killed_leaves_nothing_after_the_next_command() {
     let (stack, device, _folder) = with_options();
     device.sh("db", "head -c 50000000 /dev/zero > /rows/big; echo one > /rows/table");
-    let killed = |point: &str| {
-        let mut killed = device.command(&["backup", "create"]);
-        killed.env("COMPOSE_UPGRADE_KILL_AT", point).output().unwrap().status.code()
-    };
-    assert_eq!(killed("frozen:backup"), None);
+    device.killed("frozen:backup", &["backup", "create"]);
     let mut child = device.spawn(&["backup", "create"]);
     let name = format!("name=compose-upgrade-backup-{}", stack.project());
     let deadline = Instant::now() + Duration::from_secs(30);

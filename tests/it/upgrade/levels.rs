@@ -1,7 +1,5 @@
 //! Level 2: the version before does not come back, so the factory release does, or a person is told what to do.
 
-use std::process::Command;
-
 use crate::support::stack::{Device, Ended, IDLE, Stack, docker};
 
 /// `db` of 1.1.0 does not survive what 1.2.0 did to its data; whether 1.0.0 does is for the test to say. `side` has
@@ -92,10 +90,7 @@ fn a_factory_installation_that_is_killed_anywhere_goes_on() {
         "factory/applied:commit",
     ] {
         let (_stack, device) = poisoned(true);
-        let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
-        client.env("CLIENT_ROOT", device.path("")).args(["upgrade", "--yes", "--progress", "none"]);
-        let killed = client.env("COMPOSE_UPGRADE_KILL_AT", point).output().unwrap();
-        assert_eq!(killed.status.code(), None, "{point}: {}", String::from_utf8_lossy(&killed.stderr));
+        device.killed(point, &["upgrade", "--yes"]);
         let ended = device.upgrade(&[]);
         eprintln!("killed at {point}");
         is_the_factory(&device, &ended);
@@ -168,9 +163,7 @@ fn a_stopped_old_container_does_not_come_back_with_the_next_boot() {
     stack.release("1.1.0", |r| {
         r.rebuild("app").service("app", "command: [sh, -c, 'exit 1']\nrestart: always");
     });
-    let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
-    client.env("CLIENT_ROOT", device.path("")).args(["upgrade", "--yes", "--progress", "none"]);
-    client.env("COMPOSE_UPGRADE_KILL_AT", "undo_started:swap:app").output().unwrap();
+    device.killed("undo_started:swap:app", &["upgrade", "--yes"]);
     assert_eq!(policy(&old.id), "no", "dockerd would start it beside the new one");
     let ended = device.upgrade(&[]);
     assert_eq!((ended.code, device.container("app").id), (20, old.id.clone()), "{ended:#?}");

@@ -35,10 +35,7 @@ impl Site {
         stack.release("1.0.0", |r| {
             r.service("app", IDLE);
         });
-        let server = HttpServer::serve_dir(stack.source());
-        let device = Device::with_source(&stack, &server.url());
-        let ended = device.try_init(&[]);
-        assert_eq!(ended.code, 0, "{ended:#?}");
+        let (server, device) = Device::served(&stack);
         Self { device, server, stack }
     }
 
@@ -65,9 +62,7 @@ impl Site {
         stack.release("1.0.0", |r| {
             r.service("app", IDLE);
         });
-        let server = HttpServer::serve_dir(stack.source());
-        let device = Device::with_source(&stack, &server.url());
-        assert_eq!(device.try_init(&[]).code, 0);
+        let (server, device) = Device::served(&stack);
         stack.context("bin/ballast", &noise(BALLAST));
         stack.context("blob", &noise(BLOB));
         stack.release("1.1.0", |r| {
@@ -194,18 +189,12 @@ fn only_the_layer_that_changed_comes() {
 #[test]
 fn a_killed_download_of_the_rest_goes_on() {
     let site = Site::small_change();
-    killed(&site.device, "started:fetch");
-    killed(&site.device, "applied:fetch");
+    site.device.killed("started:fetch", &["upgrade", "--yes"]);
+    site.device.killed("applied:fetch", &["upgrade", "--yes"]);
     let before = site.server.bytes_sent();
     site.upgrade();
     assert!(site.server.bytes_sent() - before < SMALL);
     assert_eq!(site.kept("1.1.0"), Kept::Whole);
-}
-
-fn killed(device: &Device, point: &str) {
-    let mut command = device.command(&["upgrade", "--yes"]);
-    let output = command.env("COMPOSE_UPGRADE_KILL_AT", point).output().unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(9), "{output:?}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The way back does not need the state: what cannot be written there is told, and the stack comes back.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
 
 use crate::support::stack::{Device, IDLE, Stack};
 
@@ -55,9 +54,7 @@ fn a_restore_that_fails_brings_the_stack_back_though_current_is_gone() {
     device.sh("app", "mv /rows/bad /rows/good");
     let before = device.container("app");
     let id = bad["id"].as_str().unwrap();
-    let mut killed = device.command(&["backup", "restore", id, "--yes"]);
-    let killed = killed.env("COMPOSE_UPGRADE_KILL_AT", "undo_started:protect").output().unwrap();
-    assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
+    device.killed("undo_started:protect", &["backup", "restore", id, "--yes"]);
     assert!(!device.container("app").running);
     std::fs::remove_file(device.path("current")).unwrap();
     let ended = device.upgrade(&[]);

@@ -1,7 +1,6 @@
 //! Edits by hand of what was shipped: shown, kept, never lost.
 
 use std::fs;
-use std::process::Command;
 
 use super::{troubles, upgraded};
 use crate::support::stack::{Device, IDLE, Stack};
@@ -81,10 +80,7 @@ fn an_edit_of_a_release_that_does_not_run_is_kept_and_the_release_made_whole() {
 fn installing_the_same_version_anew_loses_no_edit_when_it_is_killed() {
     for point in ["started:unpack", "applied:unpack", "started:carry_edits", "applied:carry_edits"] {
         let (_stack, device, compose) = edited();
-        let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
-        client.env("CLIENT_ROOT", device.path("")).args(["upgrade", "--yes", "--progress", "none"]);
-        let killed = client.env("COMPOSE_UPGRADE_KILL_AT", point).output().unwrap();
-        assert_eq!(killed.status.code(), None, "{point}: {}", String::from_utf8_lossy(&killed.stderr));
+        device.killed(point, &["upgrade", "--yes"]);
         let ended = device.upgrade(&[]);
         assert_eq!(ended.code, 0, "{point}: {ended:#?}");
         assert_eq!(device.read("current/app.conf"), "mine\n", "{point}");

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
 use super::{Stack, docker};
+use crate::support::http::HttpServer;
 
 /// An installation. It goes before the stack it runs, whose end sweeps the engine.
 pub struct Device {
@@ -59,6 +61,15 @@ impl Device {
         device
     }
 
+    /// A machine on which the newest release is installed from a server, and the server.
+    pub fn served(stack: &Stack) -> (HttpServer, Self) {
+        let server = HttpServer::serve_dir(stack.source());
+        let device = Self::with_source(stack, &server.url());
+        let ended = device.try_init(&[]);
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        (server, device)
+    }
+
     pub fn try_init(&self, more: &[&str]) -> Ended {
         let args = ["init", "--project", &self.project, "--source", &self.source];
         self.run(&[&args, more].concat())
@@ -97,6 +108,13 @@ impl Device {
         let (code, status) = self.ask(&["status"]);
         assert_eq!(code, 0);
         status
+    }
+
+    /// Runs a command and has it killed at `point`.
+    #[track_caller]
+    pub fn killed(&self, point: &str, args: &[&str]) {
+        let output = self.command(args).env("COMPOSE_UPGRADE_KILL_AT", point).output().unwrap();
+        assert_eq!(output.status.signal(), Some(9), "it was not killed at {point}: {output:?}");
     }
 
     pub fn client(&self, args: &[&str]) -> Output {

@@ -51,7 +51,7 @@ fn killed_at_every_step_of_the_preparation_it_is_finished() {
     for point in
         ["applied:fetch", "started:unpack", "applied:unpack", "started:load_images", "applied:load_images"]
     {
-        killed(&site.device, point);
+        site.device.killed(point, &["upgrade", "--yes"]);
     }
     let before = site.server.bytes_sent();
     site.upgrade();
@@ -172,7 +172,7 @@ fn a_donor_that_is_removed_before_the_load_is_done_without() {
 #[test]
 fn a_donor_that_is_removed_between_two_attempts_is_done_without() {
     let site = Site::with_donor();
-    killed(&site.device, "started:load_images");
+    site.device.killed("started:load_images", &["upgrade", "--yes"]);
     assert_eq!(site.kept("1.1.0"), Kept::Sparse);
     docker(&["rmi", &site.stack.image("donor")]);
     site.upgrade();
