@@ -62,6 +62,7 @@ pub enum Say {
     LoadingWhole { cause: String },
     FetchingLacking { bytes: u64, reused: u64 },
     FetchingWhole { cause: String },
+    FetchingLayers { cause: String },
     ImageParsed { image: String },
     ImagesFinished,
     ServiceCreated { service: String },
@@ -106,6 +107,8 @@ pub enum Say {
     StateReleaseUnreadable { folder: String },
     StateBundleUnknown { version: String },
     StateBackupUnreadable { file: String },
+    StateChangeFound { from: String, to: String },
+    NotRunningBefore { services: String },
     Way(ways::Way),
     Edited { version: String, path: String, diff: String },
     Warning { text: String },
@@ -161,6 +164,7 @@ impl Say {
                 format!("{bytes} bytes of the package are fetched; {reused} are in the engine already")
             }
             FetchingWhole { cause } => format!("the whole package is fetched: {cause}"),
+            FetchingLayers { cause } => format!("layers are fetched that were to be made here: {cause}"),
             LoadingWhole { cause } => {
                 format!("the engine did not take the images without the layers it has, so all layers are loaded: {cause}")
             }
@@ -285,6 +289,12 @@ impl Say {
                 )
             }
             StateBackupUnreadable { file } => format!("the backup {file} cannot be read and has no record"),
+            StateChangeFound { from, to } => {
+                format!("the change from {from} to {to} that was under way is known from its files in work/")
+            }
+            NotRunningBefore { services } => {
+                format!("{services}: did not run before this change, and does not run now")
+            }
             Way(way) => way.text(Lang::En),
             Edited { version, path, diff } => format!("{path} of {version} was edited by hand\n{diff}"),
             Warning { text } => text.clone(),
@@ -330,6 +340,7 @@ impl Say {
                 format!("下载安装包中的 {bytes} 字节；其余 {reused} 字节引擎中已有")
             }
             FetchingWhole { cause } => format!("改为下载整个安装包：{cause}"),
+            FetchingLayers { cause } => format!("改为下载原本要在本机生成的镜像层：{cause}"),
             LoadingWhole { cause } => format!("引擎未接受省略了已有层的镜像，现在加载全部层：{cause}"),
             ImageParsed { image } => format!("成功解析加载的镜像名称 {image}"),
             ImagesFinished => "所有镜像已就绪".into(),
@@ -431,6 +442,12 @@ impl Say {
                 format!("找不到 {version} 的安装包；其镜像只能来自引擎")
             }
             StateBackupUnreadable { file } => format!("备份 {file} 无法读取，没有记录"),
+            StateChangeFound { from, to } => {
+                format!("根据 work/ 中的文件找回了正在进行的从 {from} 到 {to} 的变更")
+            }
+            NotRunningBefore { services } => {
+                format!("{services}：在本次变更之前就没有运行，现在也没有运行")
+            }
             Way(way) => way.text(Lang::Zh),
             Edited { version, path, diff } => format!("{version} 的 {path} 被手工修改\n{diff}"),
             Warning { text } => text.clone(),

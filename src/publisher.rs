@@ -4,6 +4,7 @@
 //! [`ImageSaver`]. All calls block; run them off the async runtime.
 
 mod build;
+mod deltas;
 mod document;
 mod engine;
 mod images;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use crate::fault::Result;
 
 pub use build::{BuildReport, BuildRequest, PackageReport, Stage, build};
+pub use deltas::DeltaReport;
 pub use engine::build_with_engine;
 pub use inspect::{InspectedImage, InspectedLayer, InspectedMember, Inspection, inspect};
 pub use installed::pack_installed;

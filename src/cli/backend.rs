@@ -102,6 +102,7 @@ pub async fn release_build(args: &BuildArgs) -> Result<BuildView> {
         out: args.out.clone(),
         arch: args.arch.clone(),
         patch_from: args.patch_from.clone().map(PatchBase::Version),
+        delta_from: args.delta_from.clone(),
         released_at: OffsetDateTime::now_utc(),
     };
     let report = publisher::build_with_engine(request, &engine, &compose, |stage| {

@@ -66,16 +66,16 @@ impl Engine {
         Ok(facts(image))
     }
 
-    /// The layer chains (diff-IDs, base first) of all images in the engine.
-    pub async fn layer_chains(&self) -> Result<Vec<Vec<String>>> {
+    /// The layer chains (diff-IDs, base first) of all images in the engine, with the image's ID.
+    pub async fn layer_chains(&self) -> Result<Vec<(String, Vec<String>)>> {
         let options = ListImagesOptionsBuilder::default().all(false).build();
         let images =
             self.docker.list_images(Some(options)).await.map_err(|error| self.fault("images", error))?;
         let mut chains = Vec::with_capacity(images.len());
         for image in images {
             // One that vanished meanwhile has nothing to offer.
-            if let Some(image) = self.inspect_image(&image.id).await? {
-                chains.push(facts(image).layers);
+            if let Some(found) = self.inspect_image(&image.id).await? {
+                chains.push((image.id, facts(found).layers));
             }
         }
         Ok(chains)

@@ -7,13 +7,15 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::deltas::{DeltaReport, Deltas};
 use super::document::{self, PatchEntry};
 use super::patch::{self, PatchBase};
 use super::settings::{RELEASE_TOML, ReleaseToml};
 use super::{ImageSaver, StackReader, images, stack};
 use crate::durable;
 use crate::fault::{Code, Fault, IoContext, Result};
-use crate::release::bundle::{BundleSummary, pack};
+use crate::release::bundle::{BundleSummary, pack_with};
+use crate::release::info::FileInfo;
 use crate::release::operations::Operations;
 use crate::release::{Digest, ReleaseInfo, Version};
 use crate::settings::Piece;
@@ -34,6 +36,8 @@ pub struct BuildRequest {
     pub arch: Option<String>,
     /// Also a patch from this release.
     pub patch_from: Option<PatchBase>,
+    /// Also deltas from the layers of these releases, whose bundles are in the output folder.
+    pub delta_from: Vec<Version>,
     /// The manifest's `release_date`.
     pub released_at: OffsetDateTime,
 }
@@ -45,6 +49,8 @@ pub enum Stage {
     Reading,
     /// The engine saves so many images.
     Saving(usize),
+    /// The layers of older releases are read, to find out which of them the new ones are like.
+    Comparing,
     /// The bundle is being written.
     Packing(PathBuf),
     /// The patch is being written.
@@ -77,6 +83,8 @@ pub struct BuildReport {
     pub bundle: PackageReport,
     /// The patch and the version it starts from.
     pub patch: Option<(Version, PackageReport)>,
+    /// The deltas that are in the packages.
+    pub deltas: Vec<DeltaReport>,
     /// The manifest.
     pub manifest: PathBuf,
     /// Files of the stack folder.
@@ -129,16 +137,24 @@ pub fn build(
         Some(_) => format!("{}-{}-{}", info.name, info.version, info.arch),
         None => format!("{}-{}", info.name, info.version),
     };
+    let mut deltas = Deltas::new(&saved.images, out);
+    for version in &request.delta_from {
+        notify(Stage::Comparing);
+        deltas.compare(version, &info)?;
+    }
+    let mut make = |layer: &Digest, stored| deltas.to(layer, stored);
     let path = out.join(format!("{stem}.bundle"));
     notify(Stage::Packing(path.clone()));
-    let full = pack(&path, &info, folder, |_| true, &saved.images)?;
+    let full = pack_with(&path, &info, folder, |_| true, &saved.images, &mut make)?;
     let patch = match &base {
         None => None,
         Some(old) => {
             let path = out.join(format!("{stem}-from-{}.patch", old.version));
             notify(Stage::Patching(path.clone()));
-            let fresh = saved.images.retain(|image| !old.images.iter().any(|known| known.id == image.id));
-            let package = pack(&path, &info, folder, |file| patch::ships(old, &info, file), &fresh)?;
+            let fresh = saved.images.clone();
+            let fresh = fresh.retain(|image| !old.images.iter().any(|known| known.id == image.id));
+            let ships = |file: &FileInfo| patch::ships(old, &info, file);
+            let package = pack_with(&path, &info, folder, ships, &fresh, &mut make)?;
             Some((old, package, patch::operations(old, &info)))
         }
     };
@@ -147,6 +163,7 @@ pub fn build(
         schema: 1,
         bundle: report(&full),
         patch: patch.map(|(old, package, _)| (old.version.clone(), report(&package))),
+        deltas: deltas.made(),
         manifest,
         files: info.files.len(),
         images: info.images.len(),

@@ -21,15 +21,13 @@ pub enum PatchBase {
 /// Finds the release the patch to `new` starts from.
 pub(super) fn base(base: &PatchBase, out: &Path, new: &ReleaseInfo) -> Result<ReleaseInfo> {
     let old = match base {
-        PatchBase::Version(version) => {
-            newest(out, new, |info| info.version == *version)?.ok_or_else(|| {
-                Fault::new(Code::ReleaseUnknown, version, format!("no bundle of it in {}", out.display()))
-            })?
-        }
+        PatchBase::Version(version) => bundle_of(version, out, new)?.info().clone(),
         PatchBase::Path(path) if path.is_dir() => newest(path, new, |info| info.version < new.version)?
             .ok_or_else(|| {
                 Fault::new(Code::ReleaseUnknown, path.display(), "no bundle of an older version in it")
-            })?,
+            })?
+            .info()
+            .clone(),
         PatchBase::Path(path) => Bundle::open(path)?.info().clone(),
     };
     let refused =
@@ -46,21 +44,25 @@ pub(super) fn base(base: &PatchBase, out: &Path, new: &ReleaseInfo) -> Result<Re
     Ok(old)
 }
 
-fn newest(
-    folder: &Path,
-    new: &ReleaseInfo,
-    wanted: impl Fn(&ReleaseInfo) -> bool,
-) -> Result<Option<ReleaseInfo>> {
-    let mut found: Option<ReleaseInfo> = None;
+/// The bundle in `out` of the release `version` of the same product as `new`.
+pub(super) fn bundle_of(version: &Version, out: &Path, new: &ReleaseInfo) -> Result<Bundle> {
+    newest(out, new, |info| info.version == *version)?.ok_or_else(|| {
+        Fault::new(Code::ReleaseUnknown, version, format!("no bundle of it in {}", out.display()))
+    })
+}
+
+fn newest(folder: &Path, new: &ReleaseInfo, wanted: impl Fn(&ReleaseInfo) -> bool) -> Result<Option<Bundle>> {
+    let mut found: Option<Bundle> = None;
     for entry in fs::read_dir(folder).at(folder)? {
         let path = entry.at(folder)?.path();
         if path.extension().is_none_or(|extension| extension != "bundle") {
             continue;
         }
-        let info = Bundle::open(&path)?.info().clone();
+        let bundle = Bundle::open(&path)?;
+        let info = bundle.info();
         let same = info.name == new.name && info.arch == new.arch;
-        if same && wanted(&info) && found.as_ref().is_none_or(|best| best.version < info.version) {
-            found = Some(info);
+        if same && wanted(info) && found.as_ref().is_none_or(|best| best.info().version < info.version) {
+            found = Some(bundle);
         }
     }
     Ok(found)

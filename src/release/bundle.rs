@@ -5,6 +5,7 @@
 //! stack/**                                    the files of the stack folder
 //! images/oci-layout, index.json, manifest.json
 //! images/blobs/sha256/<hex>[.zst]             configs, manifests and uncompressed layers
+//! deltas/<hex of a layer>/<hex of an older>   from the older layer to that one (see `release::delta`)
 //! ```
 //!
 //! The outer tar is not compressed so that every member can be fetched by HTTP Range and used alone; the
@@ -23,9 +24,9 @@ mod writer;
 
 pub use archive::ImageArchive;
 pub use index::{Encoding, Index, Member, index_path};
-pub use pack::pack;
+pub use pack::{DeltaMaker, PackedDelta, pack, pack_with};
 pub use reader::{Bundle, Entry, EntryKind};
-pub use select::Selection;
+pub use select::{Delta, Selection};
 pub use sparse::Sparse;
 pub use verified::{Verified, fault_of};
 pub use writer::{BundleSummary, BundleWriter};
@@ -36,6 +37,8 @@ pub const RELEASE_JSON: &str = "release.json";
 pub const STACK: &str = "stack";
 /// The folder of the image layout.
 pub const IMAGES: &str = "images";
+/// The folder of deltas.
+const DELTAS: &str = "deltas";
 /// What compressed blobs end in.
 const ZST: &str = ".zst";
 
@@ -59,8 +62,19 @@ impl Default for Limits {
 }
 
 /// The member of an image blob.
-fn blob(digest: &super::Digest) -> String {
+pub fn blob(digest: &super::Digest) -> String {
     format!("{IMAGES}/{}", super::oci::blob_path(digest))
+}
+
+/// The member that makes the layer `new` of the layer `old`.
+fn delta_path(new: &super::Digest, old: &super::Digest) -> String {
+    format!("{DELTAS}/{}/{}", new.hex(), old.hex())
+}
+
+/// The layer that the member `path` makes and the one it makes it of; none where it is no delta.
+pub fn delta_of(path: &str) -> Option<(super::Digest, super::Digest)> {
+    let (new, old) = path.strip_prefix(DELTAS)?.strip_prefix('/')?.split_once('/')?;
+    Some((new.parse().ok()?, old.parse().ok()?))
 }
 
 /// Whether a link with `target` that lies in a real folder stays inside the release wherever it is put:

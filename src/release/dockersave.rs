@@ -7,14 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::Digest;
-use super::bundle::{Limits, fault_of};
+use super::bundle::{Limits, Verified, fault_of};
 use super::info::{ImageInfo, LayerInfo};
 use super::oci::{self, ImageName};
 use super::tarball::{self, Section, TarEntry, TarKind};
@@ -216,6 +216,23 @@ impl SavedImages {
         let source = self.layers.get(digest).ok_or_else(missing)?;
         decoded(source.section.clone(), source.codec).map_err(|error| fault_of(error, &digest.to_string()))
     }
+}
+
+/// Copies the uncompressed layer `digest` out of what `docker save` writes (Engine 25 and later) to `out`; its length, or
+/// none where it is not in there, or only compressed.
+pub fn copy_layer(saved: impl Read, digest: &Digest, out: &mut impl Write) -> Result<Option<u64>> {
+    let name = oci::blob_path(digest);
+    let wrong = |error| fault_of(error, &name);
+    for entry in tar::Archive::new(saved).entries().map_err(wrong)? {
+        let entry = entry.map_err(wrong)?;
+        if entry.path_bytes() == name.as_bytes() {
+            let size = entry.size();
+            return std::io::copy(&mut Verified::new(entry, &name, size, *digest), out)
+                .map(Some)
+                .map_err(wrong);
+        }
+    }
+    Ok(None)
 }
 
 impl<'a> Archive<'a> {

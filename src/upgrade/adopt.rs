@@ -119,6 +119,7 @@ async fn pack(
         out: out.clone(),
         arch: None,
         patch_from: None,
+        delta_from: Vec::new(),
         released_at: time::OffsetDateTime::now_utc(),
     };
     let report = build_with_engine(request, &tools.engine, &tools.compose, |_| {}).await?;

@@ -5,6 +5,7 @@
 //! and says what it cannot. Where a rollback leads must be whole before anything is touched.
 
 mod bundle;
+mod deltas;
 mod donors;
 mod folder;
 mod images;

@@ -60,4 +60,9 @@ pub struct BuildArgs {
     /// Also write a patch package from this earlier version, which must be in --out.
     #[arg(long, value_name = "V")]
     pub patch_from: Option<Version>,
+
+    /// Also deltas from the layers of this earlier version, which must be in --out: a machine that runs it fetches only
+    /// what changed inside a layer. May be given several times.
+    #[arg(long, value_name = "V")]
+    pub delta_from: Vec<Version>,
 }

@@ -1,14 +1,30 @@
 //! Puts a whole release into a bundle, in the one order that makes bundles reproducible.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
+use super::super::delta::Layer;
 use super::super::dockersave::SavedImages;
 use super::super::info::FileInfo;
 use super::super::oci::{self, ImageRow};
-use super::super::{ReleaseInfo, info::ImageInfo};
-use super::{BundleSummary, BundleWriter, IMAGES, RELEASE_JSON, STACK};
+use super::super::{Digest, ReleaseInfo, info::ImageInfo};
+use super::{BundleSummary, BundleWriter, IMAGES, RELEASE_JSON, STACK, blob, delta_path};
 use crate::fault::{Code, Fault, IoContext, Result};
+
+/// From what an older layer becomes one of a bundle.
+#[derive(Debug, Clone)]
+pub struct PackedDelta {
+    /// The older layer.
+    pub old: Digest,
+    /// The delta's own digest.
+    pub hash: Digest,
+    /// The delta.
+    pub content: Layer,
+}
+
+/// Whoever makes the deltas to the layer with this digest, which takes so many bytes in the bundle.
+pub type DeltaMaker<'a> = dyn FnMut(&Digest, u64) -> Result<Vec<PackedDelta>> + 'a;
 
 /// Writes the bundle `out`: `info` as its `release.json`, of its files those `keep` wants (read from
 /// `stack`), and of its images those that `images` holds. A full bundle keeps all; a patch keeps what is new.
@@ -18,6 +34,18 @@ pub fn pack(
     stack: &Path,
     keep: impl Fn(&FileInfo) -> bool,
     images: &SavedImages,
+) -> Result<BundleSummary> {
+    pack_with(out, info, stack, keep, images, &mut |_, _| Ok(Vec::new()))
+}
+
+/// The same with the deltas that `make` gives for the layers that are in it.
+pub fn pack_with(
+    out: &Path,
+    info: &ReleaseInfo,
+    stack: &Path,
+    keep: impl Fn(&FileInfo) -> bool,
+    images: &SavedImages,
+    make: &mut DeltaMaker<'_>,
 ) -> Result<BundleSummary> {
     let mut writer = BundleWriter::create(out)?;
     writer.add_bytes(RELEASE_JSON, 0o644, &info.to_json())?;
@@ -36,8 +64,23 @@ pub fn pack(
     }
     if !images.is_empty() {
         add_images(&mut writer, info, images)?;
+        add_deltas(&mut writer, info, make)?;
     }
     writer.finish()
+}
+
+/// They come last: who fetches the whole bundle in order has everything else before them.
+fn add_deltas(writer: &mut BundleWriter, info: &ReleaseInfo, make: &mut DeltaMaker<'_>) -> Result<()> {
+    let layers: BTreeSet<Digest> =
+        info.images.iter().flat_map(|image| &image.layers).map(|layer| layer.digest).collect();
+    for layer in layers {
+        let Some(stored) = writer.stored(&blob(&layer)) else { continue };
+        for delta in make(&layer, stored)? {
+            let path = delta_path(&layer, &delta.old);
+            writer.add_file(&path, 0o644, delta.content.length(), delta.hash, delta.content.reader())?;
+        }
+    }
+    Ok(())
 }
 
 fn add_images(writer: &mut BundleWriter, info: &ReleaseInfo, images: &SavedImages) -> Result<()> {

@@ -40,6 +40,9 @@ pub struct Sparse {
     members: Vec<Member>,
     /// The paths of those that are not.
     absent: Vec<String>,
+    /// Layers that were made here of older ones, in an encoding of their own, behind where the bundle would end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    made: Vec<Member>,
 }
 
 /// `<hash>.sparse` for `<hash>.bundle`.
@@ -62,8 +65,36 @@ pub fn sidecar_path(path: &Path) -> PathBuf {
 impl Sparse {
     /// Of the bundle with this hash, length and index, what was selected.
     pub fn new(bundle: Digest, size: u64, index: Digest, selection: &Selection) -> Self {
-        let (members, absent) = (selection.there.clone(), selection.absent.clone());
-        Self { schema: 1, bundle, size, index, members, absent }
+        let absent = selection.absent.iter().map(|member| member.path.clone()).collect();
+        Self { schema: 1, bundle, size, index, members: selection.there.clone(), absent, made: Vec::new() }
+    }
+
+    /// Where the layers belong that were made here.
+    pub fn end(&self) -> u64 {
+        self.size
+    }
+
+    /// These members of the bundle are here as well.
+    pub fn has_also(&mut self, members: Vec<Member>) {
+        self.absent.retain(|path| members.iter().all(|member| member.path != *path));
+        self.members.extend(members);
+        self.members.sort_by_key(|member| member.offset);
+    }
+
+    /// These layers were made, and are where they say.
+    pub fn was_made(&mut self, members: Vec<Member>) {
+        self.absent.retain(|path| members.iter().all(|member| member.path != *path));
+        self.made = members;
+    }
+
+    /// Whether the member `path` is here.
+    pub fn has(&self, path: &str) -> bool {
+        self.members.iter().chain(&self.made).any(|member| member.path == path)
+    }
+
+    /// How long the file is.
+    fn length(&self) -> u64 {
+        self.made.iter().map(|member| member.span().end).fold(self.size, u64::max)
     }
 
     /// What is here of the sparse bundle `path`.
@@ -77,9 +108,11 @@ impl Sparse {
         let bytes = std::fs::read(&sidecar).at(&sidecar)?;
         let sparse: Self = serde_json::from_slice(&bytes)
             .map_err(|error| Fault::from_error(Code::IndexInvalid, &name, error))?;
-        let index = Index { schema: sparse.schema, members: sparse.members };
+        let index = Index { schema: sparse.schema, members: sparse.members.clone() };
         index.validate(sparse.size, &name.to_string())?;
-        Ok(Self { members: index.members, ..sparse })
+        let all = [&sparse.members[..], &sparse.made[..]].concat();
+        Index { schema: sparse.schema, members: all }.validate(sparse.length(), &name.to_string())?;
+        Ok(sparse)
     }
 
     /// Says so beside the sparse bundle `path`, durably. This comes before the bundle gets its name, and the bundle goes
@@ -96,11 +129,11 @@ impl Sparse {
         durable::remove_file(&sidecar_path(path))
     }
 
-    /// The bytes of the members in `file` that are not what they must be.
+    /// The bytes of the members in `file`, also of those that were made here, that are not what they must be.
     pub fn wrong(&self, file: &Path) -> Result<Vec<Range<u64>>> {
         let open = Arc::new(File::open(file).at(file)?);
         let mut wrong = Vec::new();
-        for member in &self.members {
+        for member in self.members.iter().chain(&self.made) {
             let stored = Section::new(open.clone(), member.offset, member.length);
             let (found, length) = Digest::of_reader(stored).at(file)?;
             if (found, length) != (member.encoded_hash, member.length) {
@@ -132,17 +165,18 @@ pub(super) fn open(path: &Path, limits: Limits) -> Result<Bundle> {
     let sparse = Sparse::read(path)?;
     let file = Arc::new(File::open(path).at(path)?);
     let found = file.metadata().at(path)?.len();
-    if found != sparse.size {
-        let cause = format!("{found} bytes instead of {}", sparse.size);
+    if found != sparse.length() {
+        let cause = format!("{found} bytes instead of {}", sparse.length());
         return Err(Fault::new(Code::BundleTruncated, &name, cause));
     }
-    if sparse.members.len() > limits.entries {
+    if sparse.members.len() + sparse.made.len() > limits.entries {
         let cause = format!("more than {} entries", limits.entries);
         return Err(Fault::new(Code::BundleTooLarge, &name, cause));
     }
     let described = sparse.members.iter().find(|member| member.path == RELEASE_JSON);
     let described = described.map(|member| member.hash);
-    let mut entries: BTreeMap<String, Entry> = sparse.members.into_iter().map(entry).collect();
+    let mut entries: BTreeMap<String, Entry> =
+        sparse.members.into_iter().chain(sparse.made).map(entry).collect();
     let document = read_document(&file, &entries, RELEASE_JSON, &limits, &name)?;
     if described != Some(Digest::of(&document)) {
         return Err(Fault::new(Code::HashMismatch, &name, format!("{RELEASE_JSON} is not what it was")));

@@ -142,6 +142,11 @@ impl BundleWriter {
         Ok(true)
     }
 
+    /// How many bytes the member `path` takes; none where it is not in.
+    pub(super) fn stored(&self, path: &str) -> Option<u64> {
+        self.members.iter().find(|member| member.path == path).map(|member| member.length)
+    }
+
     /// Ends the bundle, writes its index beside it, and makes both durable.
     pub fn finish(mut self) -> Result<BundleSummary> {
         let tar = self.tar.take().ok_or_else(|| already_finished(&self.path))?;

@@ -10,13 +10,13 @@ use crate::release::Bundle;
 use crate::release::bundle::{EntryKind, Index, Member};
 use crate::transfer::{Seed, SeedPiece};
 
-/// Smaller members are fetched: a request beside them costs more.
+/// Smaller members are fetched with the whole bundle: a request beside them costs more.
 const LEAST: u64 = 64 * 1024;
 
 /// The members of `index` that bundles in `folder` have in the same encoding. Each is verified when it is copied.
 pub fn find(folder: &Path, index: &Index) -> Result<Seed> {
-    let large = index.members.iter().filter(|member| member.length >= LEAST);
-    let mut left: BTreeMap<&str, &Member> = large.map(|member| (member.path.as_str(), member)).collect();
+    let members = index.members.iter().filter(|member| member.length > 0);
+    let mut left: BTreeMap<&str, &Member> = members.map(|member| (member.path.as_str(), member)).collect();
     let mut pieces = Vec::new();
     for path in candidates(folder, None)? {
         if left.is_empty() {
@@ -39,6 +39,12 @@ pub fn find(folder: &Path, index: &Index) -> Result<Seed> {
     }
     pieces.sort_by_key(|piece| piece.range.start);
     Ok(Seed { pieces })
+}
+
+/// Those that are worth it where the whole bundle is fetched around them.
+pub fn large(mut seed: Seed) -> Seed {
+    seed.pieces.retain(|piece| piece.range.end - piece.range.start >= LEAST);
+    seed
 }
 
 /// The bytes of `member`, which begin at `at` in the file `path`.

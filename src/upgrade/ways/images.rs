@@ -149,7 +149,8 @@ impl Keeper<'_> {
             // The engine's disk is not ours to look at.
             _ => return Ok(()),
         };
-        let present: BTreeSet<String> = self.engine.layer_chains().await?.into_iter().flatten().collect();
+        let chains = self.engine.layer_chains().await?;
+        let present: BTreeSet<String> = chains.into_iter().flat_map(|(_, chain)| chain).collect();
         let layers = missing.iter().flat_map(|image| &image.layers);
         let lacking: BTreeMap<String, u64> = layers
             .map(|layer| (layer.diff_id.to_string(), layer.size))

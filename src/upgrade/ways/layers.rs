@@ -14,24 +14,28 @@ use crate::upgrade::releases;
 impl Keeper<'_> {
     /// The layers that an archive of `missing` may leave out.
     pub(super) async fn present_layers(&self, missing: &[ImageInfo]) -> Result<BTreeSet<Digest>> {
-        let chains = if self.engine.containerd_store() {
-            self.own_chains().await?
-        } else {
-            self.engine.layer_chains().await?
-        };
+        let chains: Vec<Vec<String>> = self.chains().await?.into_iter().map(|(_, chain)| chain).collect();
         Ok(left_out(missing, &chains))
+    }
+
+    /// The chains of layers that the engine has uncompressed, with the ID of the image.
+    pub(super) async fn chains(&self) -> Result<Vec<(String, Vec<String>)>> {
+        match self.engine.containerd_store() {
+            true => self.own_chains().await,
+            false => self.engine.layer_chains().await,
+        }
     }
 
     /// The containerd store keeps the blobs that an image came in, and one of another source may have come in compressed
     /// ones. An image with the manifest digest of a release here has exactly the blobs that the release names.
-    async fn own_chains(&self) -> Result<Vec<Vec<String>>> {
+    async fn own_chains(&self) -> Result<Vec<(String, Vec<String>)>> {
         let layout = &self.installation.layout;
         let mut chains = Vec::new();
         for version in releases::versions(layout)? {
             let Some(info) = releases::info(layout, &version)? else { continue };
             for image in &info.images {
-                if self.engine.image_id(&image.digest.to_string()).await?.is_some() {
-                    chains.push(image.layers.iter().map(|layer| layer.diff_id.to_string()).collect());
+                if let Some(id) = self.engine.image_id(&image.digest.to_string()).await? {
+                    chains.push((id, image.layers.iter().map(|layer| layer.diff_id.to_string()).collect()));
                 }
             }
         }

@@ -4,17 +4,18 @@
 //! there only while the engine has the images, and whoever needs more fetches the rest: see [`Keeper::whole`].
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bundle::hash_of;
 use super::images::blocking;
-use super::{Keeper, donors, recorded};
-use crate::fault::{Code, Fault, Result};
+use super::{Keeper, deltas, donors, recorded};
+use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
 use crate::progress::Step;
-use crate::release::bundle::{Index, Member, RELEASE_JSON, Selection, Sparse, sparse};
+use crate::release::bundle::{Index, Member, RELEASE_JSON, Selection, Sparse, blob, sparse};
 use crate::release::info::ImageInfo;
 use crate::release::{Bundle, Digest, ReleaseInfo, Version};
 use crate::transfer::{Fetcher, FileRequest, Location, Seed};
@@ -30,8 +31,15 @@ const MORE_FOR_WHOLE: u64 = 1 << 20;
 /// What would be fetched of a package.
 struct Survey {
     index: Digest,
+    /// The layers that the engine lacks.
+    wanted: BTreeSet<Digest>,
+    /// What is fetched where layers are also made and copied here.
     selection: Selection,
+    /// What is fetched where that cannot be done.
+    plain: Selection,
     /// What other bundles here have of it.
+    here: Seed,
+    /// What is worth copying of that where the whole bundle is fetched.
     seed: Seed,
 }
 
@@ -43,6 +51,12 @@ impl Survey {
         let worth =
             rest.saturating_add(MORE_FOR_WHOLE) < size && rest <= self.selection.bytes() + MORE_FOR_WHOLE;
         worth.then_some(rest)
+    }
+
+    /// About what it takes in `bundles/` where it does not become whole.
+    fn bytes_kept(&self) -> u64 {
+        let made: u64 = self.selection.deltas.iter().map(|delta| delta.layer.length).sum();
+        self.selection.bytes() + made + self.here.bytes()
     }
 }
 
@@ -91,9 +105,7 @@ impl Keeper<'_> {
         let some = |fetch: u64, keep: u64| Lacking { fetch: spent + fetch, keep };
         Ok(match survey.bytes_for_whole(size) {
             Some(fetch) => Some(some(fetch, size)),
-            None => {
-                survey.selection.pays(size).then(|| some(survey.selection.bytes(), survey.selection.bytes()))
-            }
+            None => survey.selection.pays(size).then(|| some(survey.selection.bytes(), survey.bytes_kept())),
         })
     }
 
@@ -135,10 +147,18 @@ impl Keeper<'_> {
         *spent += bytes.len() as u64;
         let info = sparse::info_of_member(member, &bytes, &place.to_string())?;
         let wanted = self.wanted_layers(&info).await?;
-        let selection = Selection::new(&index, &info, &wanted);
-        let folder = self.bundles();
-        let seed = blocking(move || donors::find(&folder, &index)).await?;
-        Ok(Some(Survey { index: reference.hash, selection, seed }))
+        let (folder, members) = (self.bundles(), index.clone());
+        let here = blocking(move || donors::find(&folder, &members)).await?;
+        let is_here = |layer: &Digest| {
+            let member = index.member(&blob(layer));
+            member.is_some_and(|member| here.pieces.iter().any(|piece| piece.range == member.span()))
+        };
+        let lacking: BTreeSet<Digest> = wanted.iter().filter(|layer| !is_here(layer)).copied().collect();
+        let deltas = self.usable_deltas(&index, &lacking).await?;
+        let selection = Selection::new(&index, &info, &lacking, deltas);
+        let plain = Selection::new(&index, &info, &wanted, Vec::new());
+        let seed = donors::large(here.clone());
+        Ok(Some(Survey { index: reference.hash, wanted, selection, plain, here, seed }))
     }
 
     /// The layers that must be loaded for the images of `info`.
@@ -225,13 +245,48 @@ impl Keeper<'_> {
             self.progress.note(Step::DownloadingUpdate, Say::FetchingLacking { bytes, reused });
             return Ok(Some(survey.seed));
         }
-        let Survey { index, selection, .. } = survey;
-        let Some(bundle) = package.hash.filter(|_| selection.pays(size)) else {
+        let Some(bundle) = package.hash.filter(|_| survey.selection.pays(size)) else {
             return Ok(Some(Seed::default()));
         };
-        let (bytes, reused) = (selection.bytes(), size.saturating_sub(selection.bytes()));
-        self.progress.note(Step::DownloadingUpdate, Say::FetchingLacking { bytes, reused });
-        let sparse = Sparse::new(bundle, size, index, &selection);
+        let mut selection = &survey.selection;
+        loop {
+            let (bytes, reused) = (selection.bytes(), size.saturating_sub(selection.bytes()));
+            self.progress.note(Step::DownloadingUpdate, Say::FetchingLacking { bytes, reused });
+            let sparse = Sparse::new(bundle, size, survey.index, selection);
+            let Some(part) = self.members(fetcher, package, request, (selection, &sparse), came).await?
+            else {
+                return Ok(Some(Seed::default()));
+            };
+            match self.complete(&part, sparse, selection, &survey).await {
+                Ok(sparse) => {
+                    let path = request.destination.clone();
+                    blocking(move || sparse.write(&path)).await?;
+                    fetcher.keep_pieces(request).await?;
+                    return Ok(None);
+                }
+                Err(fault) if *selection == survey.plain => return Err(fault),
+                Err(fault) => {
+                    let cause = fault.message(self.progress.lang());
+                    self.progress.warning(Step::DownloadingUpdate, Say::FetchingLayers { cause });
+                    selection = &survey.plain;
+                    if !selection.pays(size) {
+                        fetcher.drop_pieces(request).await?;
+                        return Ok(Some(survey.seed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fetches what is selected and verifies it; none where it is not served in pieces.
+    async fn members(
+        &self,
+        fetcher: &Fetcher,
+        package: &Package,
+        request: &FileRequest,
+        (selection, sparse): (&Selection, &Sparse),
+        came: &mut u64,
+    ) -> Result<Option<PathBuf>> {
         let mut wrong = Vec::new();
         // Members that are not what they must be are fetched again once.
         for _ in 0..2 {
@@ -239,21 +294,45 @@ impl Keeper<'_> {
             *came += pieces.transferred;
             let Some(part) = pieces.part else {
                 fetcher.drop_pieces(request).await?;
-                return Ok(Some(Seed::default()));
-            };
-            let checked = sparse.clone();
-            wrong = blocking(move || checked.wrong(&part)).await?;
-            if wrong.is_empty() {
-                let (sparse, path) = (sparse.clone(), request.destination.clone());
-                blocking(move || sparse.write(&path)).await?;
-                fetcher.keep_pieces(request).await?;
                 return Ok(None);
+            };
+            let (checked, file) = (sparse.clone(), part.clone());
+            wrong = blocking(move || checked.wrong(&file)).await?;
+            if wrong.is_empty() {
+                return Ok(Some(part));
             }
         }
         fetcher.drop_pieces(request).await?;
         let first = wrong.first().map(|range| range.start).unwrap_or_default();
         let cause = format!("what is at byte {first} is not what the index says");
         Err(Fault::new(Code::HashMismatch, package.name(), cause))
+    }
+
+    /// Adds to the file `part` what need not be fetched, and says what is in it then.
+    async fn complete(
+        &self,
+        part: &Path,
+        mut sparse: Sparse,
+        selection: &Selection,
+        survey: &Survey,
+    ) -> Result<Sparse> {
+        let (path, end) = (part.to_owned(), sparse.end());
+        let (seed, absent) = (survey.here.clone(), selection.absent.clone());
+        let copied = blocking(move || {
+            // A run that was killed may have left layers there that it had made.
+            let file = File::options().write(true).open(&path).at(&path)?;
+            file.set_len(end).at(&path)?;
+            deltas::copy_members(&path, &seed, &absent)
+        });
+        sparse.has_also(copied.await?);
+        sparse.was_made(self.make_layers(part, end, &selection.deltas).await?);
+        match survey.wanted.iter().find(|layer| !sparse.has(&blob(layer))) {
+            None => Ok(sparse),
+            Some(layer) => {
+                let cause = format!("{layer} could not be copied from the bundles here");
+                Err(Fault::new(Code::HashMismatch, part.display(), cause))
+            }
+        }
     }
 
     /// Whether what is here in the sparse bundle `path` is sound, and with what the engine has all that is needed.

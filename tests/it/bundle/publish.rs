@@ -86,6 +86,7 @@ impl Publisher {
             out: self.path(&format!("out-{version}")),
             arch: None,
             patch_from: None,
+            delta_from: Vec::new(),
             released_at: OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap(),
         }
     }

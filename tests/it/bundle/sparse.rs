@@ -28,7 +28,7 @@ fn whole() -> (Vec<u8>, Index) {
 fn without_its_layer(folder: &Path) -> (PathBuf, Sparse) {
     let (bytes, index) = whole();
     let info = Bundle::open(fixture("v1.bundle")).unwrap().info().clone();
-    let selection = Selection::new(&index, &info, &BTreeSet::new());
+    let selection = Selection::new(&index, &info, &BTreeSet::new(), Vec::new());
     let hash = Digest::of(fs::read(fixture("v1.bundle.index.json")).unwrap());
     let described = Sparse::new(Digest::of(&bytes), bytes.len() as u64, hash, &selection);
     let path = folder.join("v1.sparse");

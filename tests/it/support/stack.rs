@@ -36,6 +36,7 @@ pub struct Release<'a> {
     stack: &'a mut Stack,
     version: &'static str,
     patch_from: Option<&'static str>,
+    delta_from: Vec<&'static str>,
     /// What image references stood for before they were built anew: the device must not have them yet.
     built: BTreeMap<String, Option<String>>,
 }
@@ -102,7 +103,7 @@ impl Stack {
 
     /// Publishes a release that differs from the one before by what `change` says.
     pub fn release(&mut self, version: &'static str, change: impl FnOnce(&mut Release<'_>)) -> &mut Self {
-        let mut release = Release { stack: self, version, patch_from: None, built: BTreeMap::new() };
+        let mut release = Release::new(self, version);
         change(&mut release);
         release.publish();
         self
@@ -110,7 +111,7 @@ impl Stack {
 
     /// Builds what `change` says into the engine and publishes nothing.
     pub fn unpublished(&mut self, change: impl FnOnce(&mut Release<'_>)) -> &mut Self {
-        change(&mut Release { stack: self, version: "0.0.0", patch_from: None, built: BTreeMap::new() });
+        change(&mut Release::new(self, "0.0.0"));
         self
     }
 
@@ -127,7 +128,11 @@ impl Stack {
     }
 }
 
-impl Release<'_> {
+impl<'a> Release<'a> {
+    fn new(stack: &'a mut Stack, version: &'static str) -> Self {
+        Self { stack, version, patch_from: None, delta_from: Vec::new(), built: BTreeMap::new() }
+    }
+
     /// Adds a service, or says anew what it is. `yaml` are its lines in the Compose file besides `image`.
     pub fn service(&mut self, name: &str, yaml: &str) -> &mut Self {
         match self.stack.services.get_mut(name) {
@@ -201,6 +206,12 @@ impl Release<'_> {
         self
     }
 
+    /// Also deltas from the layers of `version`.
+    pub fn delta_from(&mut self, version: &'static str) -> &mut Self {
+        self.delta_from.push(version);
+        self
+    }
+
     fn build(&mut self, name: &str) {
         let image = self.stack.image(name);
         self.built.entry(image.clone()).or_insert_with(|| image_id(&image));
@@ -215,6 +226,7 @@ impl Release<'_> {
         let (folder, out) = (folder.to_str().unwrap(), out.to_str().unwrap());
         let mut args = vec!["release", "build", "--stack", folder, "--version", self.version, "--out", out];
         args.extend(self.patch_from.iter().flat_map(|from| ["--patch-from", from]));
+        args.extend(self.delta_from.iter().flat_map(|from| ["--delta-from", from]));
         client(&args);
         client(&["release", "publish", out, "--to", self.stack.source().to_str().unwrap()]);
         // A device gets its images from the bundle and from nowhere else.

@@ -1,10 +1,11 @@
 //! Of a package on a server only what the engine lacks is fetched.
 
 mod broken;
+mod deltas;
 
 use std::process::Command;
 
-use crate::support::http::HttpServer;
+use crate::support::http::{HttpServer, Response};
 use crate::support::stack::{Device, Ended, IDLE, Release, Stack, docker, image_id};
 
 /// What the base of every image here has besides its tools; nothing makes it smaller.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::support::http::{Body, Request, Response};
+use crate::support::http::{Body, Request};
 use crate::support::tiny::wait_for;
 
 /// 1.1.0, in which a layer of 4 MiB is new.
