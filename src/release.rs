@@ -3,6 +3,7 @@
 pub mod arch;
 pub mod bundle;
 pub mod compose_files;
+pub mod delta;
 pub mod digest;
 pub mod dockersave;
 pub mod globs;

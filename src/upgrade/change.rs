@@ -280,8 +280,11 @@ async fn go_back(
     if !left.vital.is_empty() {
         return level_one_failed(world, journal, fault, left.vital, started).await;
     }
+    let down = not_running_before(world);
+    // Where a service of the version that runs was to be mended, it is as broken as it was.
+    let mended = world.plan.from.as_ref() == Some(&world.plan.to) && !down.is_empty();
     // A first installation that failed has no stack to be back on.
-    let Some(to) = from.filter(|_| touched) else {
+    let Some(to) = from.filter(|_| touched && !mended) else {
         if world.plan.kind == Kind::Install {
             let unpinned = unpin_installed(world).await;
             world.unwritten.extend(unpinned.err());
@@ -289,11 +292,27 @@ async fn go_back(
         return end(world, journal, Ending::Untouched(fault), started);
     };
     world.progress.finished(progress::Step::RollingBack, Say::RolledBack { to });
+    if !down.is_empty() {
+        let services = down.join(", ");
+        left.remains
+            .extend(world.warn(progress::Step::RollingBack, Say::NotRunningBefore { services }).err());
+    }
     // That an engine lost its containers says nothing about the release.
     if !world.lost {
         left.remains.extend(quarantine(world, &fault).err());
     }
     end(world, journal, Ending::Back(fault, left.remains), started)
+}
+
+/// The services of the version before that did not run when the change was planned: nothing brings them back.
+fn not_running_before(world: &World<'_>) -> Vec<String> {
+    let Some(change) = &world.plan.change else { return Vec::new() };
+    let down = change
+        .services
+        .iter()
+        .filter(|service| service.was_running.is_empty() && service.replicas > 0 && !service.one_shot);
+    let known = down.filter(|service| change.old_order.contains(&service.name));
+    known.map(|service| service.name.clone()).collect()
 }
 
 /// A first installation that failed leaves its package for the next try, but keeps no image from being pruned.

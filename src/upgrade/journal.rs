@@ -4,6 +4,7 @@
 //! live and on replay alike. A mark that cannot follow is an error, never a panic and never ignored.
 
 mod state;
+mod twin;
 
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use crate::fault::{Code, Fault, Result};
 use crate::state::Store;
 
 pub use state::{ChangeState, Mark, StepState};
+use twin::{Line, Twin};
+pub use twin::{Told, unfinished as unfinished_in};
 
 /// A change as it is recorded.
 #[derive(Debug, Clone)]
@@ -63,7 +66,13 @@ impl Journal {
                 params![id, kind, from, to, plan, now()],
             )
             .map(drop)
-        })
+        })?;
+        self.twin(id).begin(&opened(kind, from, to, None, plan));
+        Ok(())
+    }
+
+    fn twin(&self, id: &str) -> Twin {
+        Twin::of(self.store.path(), id)
     }
 
     /// Closes the change `parent`, which could not be undone, and records the one that takes over, in one step.
@@ -91,7 +100,10 @@ impl Journal {
                 .map(drop)
             };
             write().map_err(|error| crate::state::fault(path, error))
-        })
+        })?;
+        self.twin(parent).add(&Line::State(ChangeState::Escalated.name().into()));
+        self.twin(id).begin(&opened(kind, from, to, Some(parent), plan));
+        Ok(())
     }
 
     /// The change a next run has to deal with, if any. The newest by the order in which they were recorded: the clock
@@ -153,15 +165,20 @@ impl Journal {
 
     /// Replaces the plan (when the preparation made its second half known).
     pub fn set_plan(&self, id: &str, plan: &str) -> Result<()> {
-        self.store
-            .with(|db| db.execute("UPDATE upgrades SET plan = ?2 WHERE id = ?1", params![id, plan]).map(drop))
+        self.store.with(|db| {
+            db.execute("UPDATE upgrades SET plan = ?2 WHERE id = ?1", params![id, plan]).map(drop)
+        })?;
+        self.twin(id).add(&Line::Plan(plan.into()));
+        Ok(())
     }
 
     /// Replaces what the steps learnt.
     pub fn set_facts(&self, id: &str, facts: &str) -> Result<()> {
         self.store.with(|db| {
             db.execute("UPDATE upgrades SET facts = ?2 WHERE id = ?1", params![id, facts]).map(drop)
-        })
+        })?;
+        self.twin(id).add(&Line::Facts(facts.into()));
+        Ok(())
     }
 
     /// Moves the change to `state`.
@@ -173,7 +190,9 @@ impl Journal {
                 params![id, state.name(), ended],
             )
             .map(drop)
-        })
+        })?;
+        self.twin(id).add(&Line::State(state.name().into()));
+        Ok(())
     }
 
     /// Records the result as it was told and moves the change to `state`, together with what `also` writes.
@@ -190,7 +209,9 @@ impl Journal {
             db.execute(sql, params![id, outcome, state.name(), ended])
                 .and_then(|_| also(db))
                 .map_err(|error| crate::state::fault(self.store.path(), error))
-        })
+        })?;
+        self.twin(id).add(&Line::State(state.name().into()));
+        Ok(())
     }
 
     /// Appends a mark, durable on return; refuses one that cannot follow.
@@ -210,6 +231,7 @@ impl Journal {
             )
             .map(drop)
         })?;
+        self.twin(id).add(&Line::Mark(step, mark.name().into()));
         Ok(next)
     }
 
@@ -228,8 +250,14 @@ impl Journal {
     }
 }
 
+fn opened(kind: &str, from: Option<&str>, to: &str, parent: Option<&str>, plan: &str) -> Line {
+    let text = |text: &str| text.to_owned();
+    let (kind, from, to, plan) = (text(kind), from.map(text), text(to), text(plan));
+    Line::Opened { schema: 1, kind, from, to, parent: parent.map(text), plan }
+}
+
 /// The states of `steps` steps after `marks` (step index, mark name), in order.
-fn replay(id: &str, steps: usize, marks: &[(usize, String)]) -> Result<Vec<StepState>> {
+pub fn replay(id: &str, steps: usize, marks: &[(usize, String)]) -> Result<Vec<StepState>> {
     let mut states = vec![StepState::default(); steps];
     for (step, name) in marks {
         let unknown = || Fault::new(Code::JournalIllegal, id, format!("step {step}: '{name}'"));

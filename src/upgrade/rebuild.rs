@@ -5,9 +5,11 @@
 //! writes there must not be answered by another one's guesses. The new database is filled under another name and
 //! takes its place whole, so that a process killed in between leaves it missing, and the next one begins again.
 //!
-//! What cannot be known any more is told: the history, the quarantine, and how far a change under way had come. That a
-//! change may have been under way is left in `meta` under [`REBUILT`] until it was dealt with.
+//! How far a change under way had come is told by the journal's twin in `work/`. What cannot be known any more is told:
+//! the history and the quarantine. That a change without a twin may have been under way is left in `meta` under
+//! [`REBUILT`] until it was dealt with.
 
+mod change;
 mod engine;
 mod releases;
 mod words;
@@ -72,6 +74,7 @@ fn rebuild(layout: &Layout, damaged: &Fault) -> Result<Store> {
         Loss::History,
     ];
     releases::fill(&store, layout, &mut losses)?;
+    change::fill(&store, layout, &mut losses)?;
     let now = super::journal::now();
     store.with(|db| {
         meta::set(db, REBUILT, &now)?;

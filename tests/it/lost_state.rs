@@ -184,48 +184,84 @@ fn after_a_loss_in_the_middle_one_can_go_back_at_once() {
     }
 }
 
-/// The journal of a change under way is lost with the state: what comes next makes the stack whole, on either side.
+/// Removes the state; `twin` says whether the journal's twin in `work/` stays.
+fn lose_state(tiny: &Tiny, twin: bool) {
+    fs::remove_file(tiny.root.join("state.db")).unwrap();
+    remove_journal(&tiny.root);
+    if !twin {
+        fs::remove_dir_all(tiny.root.join("work")).unwrap();
+    }
+}
+
+/// What comes next makes the stack whole, on either side, whether the journal's twin is there or not.
 #[test]
 fn a_change_under_way_ends_wholly_on_one_side() {
-    for point in ["applied:swap:web", "started:swap:web", "applied:flip_current", "applied:commit"] {
+    for (point, twin) in [
+        ("applied:swap:web", true),
+        ("applied:swap:web", false),
+        ("started:swap:web", true),
+        ("applied:flip_current", false),
+        ("applied:commit", true),
+        ("started:clean_up", true),
+    ] {
         let tiny = installed();
         tiny.killed(point, &["upgrade", "--yes"]);
-        fs::remove_file(tiny.root.join("state.db")).unwrap();
-        remove_journal(&tiny.root);
+        lose_state(&tiny, twin);
         let result = tiny.client(&["upgrade", "--yes"]).expect(0).json();
         assert!(warned(&result), "{point}: {result:#}");
         is_on(&tiny, "1.1.0");
+        assert!(!tiny.root.join("work").exists(), "{point}: {:?}", names_in(&tiny.root.join("work")));
         tiny.client(&["rollback", "--yes", "--to", "1.0.0", "--keep-data"]).expect(0);
         is_on(&tiny, "1.0.0");
     }
 }
 
-/// The version that was coming is no good: what ran before is what is gone back to, though nothing recorded it.
-#[test]
-fn a_bad_version_that_was_coming_is_left_for_what_ran() {
-    let tiny = installed();
+/// 1.2.0, which never gets well; with the image that 1.0.0 has where it is not `rebuilt`.
+fn publish_sick(tiny: &Tiny, rebuilt: bool) {
     let sick = compose("1.2.0").replace(
         "volumes: ['rows:/rows']\n",
         "volumes: ['rows:/rows']\n    healthcheck: {test: [CMD, sh, -c, exit 1], interval: 200ms, retries: 2}\n",
     );
-    tiny.image("app", "1.2.0");
+    if rebuilt {
+        tiny.image("app", "1.2.0");
+    }
     tiny.publish(&Release { version: "1.2.0", compose: sick, release_toml: RELEASE, files: &[] });
     tiny.forget_built();
-    let before = tiny.containers();
-    tiny.killed("applied:flip_current", &["upgrade", "--yes"]);
-    fs::remove_file(tiny.root.join("state.db")).unwrap();
-    remove_journal(&tiny.root);
-    let result = tiny.client(&["upgrade", "--yes"]).expect(20).json();
-    assert_eq!(
-        (&result["from"], &result["rolled_back_to"]),
-        (&"1.0.0".into(), &"1.0.0".into()),
-        "{result:#}"
-    );
-    is_on(&tiny, "1.0.0");
-    let ids = |all: &std::collections::BTreeMap<String, crate::support::tiny::Container>| {
-        all.iter().map(|(name, one)| (name.clone(), one.id.clone())).collect::<Vec<_>>()
-    };
-    assert_eq!(ids(&tiny.containers()), ids(&before));
+}
+
+fn ids(tiny: &Tiny) -> Vec<(String, String)> {
+    tiny.containers().iter().map(|(name, one)| (name.clone(), one.id.clone())).collect()
+}
+
+/// The version that was coming is no good: what ran before is what is gone back to, wherever the state was lost.
+#[test]
+fn a_bad_version_that_was_coming_is_left_for_what_ran() {
+    for (point, rebuilt, twin) in [
+        ("applied:flip_current", true, false),
+        ("applied:flip_current", true, true),
+        ("started:swap:web", false, true),
+        ("undo_applied:swap:web", true, true),
+        ("undo_started:protect", false, true),
+    ] {
+        let tiny = Tiny::new();
+        tiny.image("same", "1");
+        publish(&tiny, "1.0.0");
+        tiny.init();
+        publish_sick(&tiny, rebuilt);
+        let before = ids(&tiny);
+        tiny.killed(point, &["upgrade", "--yes"]);
+        lose_state(&tiny, twin);
+        let result = tiny.client(&["upgrade", "--yes"]).expect(20).json();
+        assert_eq!(
+            (&result["from"], &result["rolled_back_to"]),
+            (&"1.0.0".into(), &"1.0.0".into()),
+            "{point}: {result:#}"
+        );
+        is_on(&tiny, "1.0.0");
+        assert_eq!(ids(&tiny), before, "{point}");
+        assert!(!tiny.root.join("work").exists(), "{point}: {:?}", names_in(&tiny.root.join("work")));
+        assert!(!tiny.root.join("previous").is_symlink(), "{point}");
+    }
 }
 
 /// An upgrade that ends well compares every service; then nothing is left to be compared, or unpaused.

@@ -14,6 +14,7 @@ use crate::layout::Layout;
 use crate::release::{ReleaseInfo, Version};
 use crate::state::meta;
 use crate::upgrade::installation::Installation;
+use crate::upgrade::journal::Journal;
 use crate::upgrade::releases;
 use crate::upgrade::running::RUNS;
 
@@ -33,8 +34,10 @@ pub async fn rebuild_from_engine(installation: &Installation, engine: &Engine) -
 async fn ask(installation: &Installation, engine: &Engine) -> Result<()> {
     let candidates = candidates(&installation.layout)?;
     let mut containers = engine.containers(&installation.settings.project).await?;
-    // What a change had made beside what ran, and not started: nobody will take it up any more.
-    for id in never_taken_up(&containers) {
+    // What a change had made beside what ran, and not started: nobody will take it up any more, unless its journal was
+    // found.
+    let found = Journal::new(installation.store.clone()).unfinished()?.is_some();
+    for id in never_taken_up(&containers).into_iter().filter(|_| !found) {
         engine.remove(&id, false).await?;
         containers.retain(|container| container.id != id);
     }

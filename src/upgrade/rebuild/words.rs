@@ -26,6 +26,8 @@ pub enum Loss {
     Bundle { version: String },
     /// A backup's record.
     Backup { file: String },
+    /// Not lost: the change that was under way was found.
+    Change { from: String, to: String },
 }
 
 impl Loss {
@@ -36,6 +38,7 @@ impl Loss {
             Self::Release { folder } => Say::StateReleaseUnreadable { folder },
             Self::Bundle { version } => Say::StateBundleUnknown { version },
             Self::Backup { file } => Say::StateBackupUnreadable { file },
+            Self::Change { from, to } => Say::StateChangeFound { from, to },
         }
     }
 }

@@ -1,0 +1,60 @@
+//! The change that was under way when the state was lost, as its twin in `work/` tells it.
+
+use rusqlite::params;
+
+use super::words::Loss;
+use crate::durable;
+use crate::fault::{IoContext, Result};
+use crate::layout::Layout;
+use crate::state::Store;
+use crate::upgrade::journal::{self, Told, replay};
+use crate::upgrade::plan::{Facts, Plan};
+use crate::upgrade::step::Step;
+
+/// Records the newest unfinished change again, so that it is gone on with; the files of others go.
+pub fn fill(store: &Store, layout: &Layout, losses: &mut Vec<Loss>) -> Result<()> {
+    let work = layout.all_work();
+    let found = journal::unfinished_in(&work).into_iter().find_map(|told| Some((committed(&told)?, told)));
+    if let Some((committed, told)) = &found {
+        record(store, told, *committed)?;
+        losses.push(Loss::Change { from: told.from.clone().unwrap_or_default(), to: told.to.clone() });
+    }
+    let kept = found.map(|(_, told)| told.id);
+    if !work.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(&work).at(&work)? {
+        let entry = entry.at(&work)?;
+        if kept.as_ref().is_none_or(|id| entry.file_name() != id.as_str()) {
+            durable::remove_dir_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether its commit is done; none where it cannot be gone on with by this.
+fn committed(told: &Told) -> Option<bool> {
+    let plan = Plan::from_json(&told.plan, &told.id).ok()?;
+    serde_json::from_str::<Facts>(&told.facts).ok()?;
+    let steps = plan.steps();
+    let states = replay(&told.id, steps.len(), &told.marks).ok()?;
+    let mut both = steps.iter().zip(states);
+    Some(both.any(|(step, state)| *step == Step::Commit && state == journal::StepState::Done))
+}
+
+fn record(store: &Store, told: &Told, committed: bool) -> Result<()> {
+    let now = journal::now();
+    let Told { id, kind, from, to, parent, plan, facts, state, marks } = told;
+    store.with(|db| {
+        db.execute(
+            "INSERT INTO upgrades
+               (id, kind, from_version, to_version, plan, facts, state, committed, attempts, started_at, parent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10)",
+            params![id, kind, from, to, plan, facts, state.name(), committed, now, parent],
+        )?;
+        marks.iter().try_for_each(|(step, mark)| {
+            let sql = "INSERT INTO journal (upgrade_id, step, mark, at) VALUES (?1, ?2, ?3, ?4)";
+            db.execute(sql, params![id, step, mark, now]).map(drop)
+        })
+    })
+}
