@@ -121,6 +121,7 @@ pub async fn release_build(args: &BuildArgs) -> Result<BuildView> {
         size: report.bundle.size,
         hash: report.bundle.hash.to_string(),
         patch,
+        deltas: report.deltas,
         written,
     })
 }

@@ -66,6 +66,7 @@ words! {
     Persists "persists" "保留路径";
     Bundle "bundle" "安装包";
     Patch "patch" "补丁";
+    Deltas "deltas" "层差分";
     Written "written" "已写入";
     Newest "newest" "最新版本";
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::messages::cli::Words;
+use crate::publisher::DeltaReport;
 use crate::release::{ReleaseInfo, Version};
 
 use super::{Align, Facts, Look, Paint, Table, bytes};
@@ -26,6 +27,8 @@ pub struct BuildView {
     pub hash: String,
     /// The patch package, where one was asked for.
     pub patch: Option<PathBuf>,
+    /// The deltas between layers that are in the packages.
+    pub deltas: Vec<DeltaReport>,
     /// Every file that was written.
     pub written: Vec<PathBuf>,
 }
@@ -74,12 +77,22 @@ pub fn built(built: &BuildView, look: Look) -> String {
         .add(Words::Size, bytes(built.size))
         .add(Words::Hash, &built.hash)
         .add_some(Words::Patch, built.patch.as_ref().map(|path| path.display().to_string()))
+        .add_some(Words::Deltas, (!built.deltas.is_empty()).then(|| deltas(&built.deltas)))
         .add(Words::Written, paths(&built.written));
     format!(
         "{}\n{}",
         look.line(Paint::Good, &look.say(Words::ReleaseBuilt { version: &version })),
         facts.render(2)
     )
+}
+
+/// A line for each: the new layer, the release it is made of, and what that saves.
+fn deltas(deltas: &[DeltaReport]) -> String {
+    let line = |delta: &DeltaReport| {
+        let (layer, from) = (delta.layer.short(), &delta.from);
+        format!("{layer} ← {from}: {} → {}", bytes(delta.stored), bytes(delta.size))
+    };
+    deltas.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// What was published.
@@ -160,6 +173,7 @@ mod tests {
             size: 1024,
             hash: "sha256:aa".into(),
             patch: None,
+            deltas: Vec::new(),
             written: vec!["out/x-1.0.0.bundle".into(), "out/manifest.json".into()],
         };
         assert_eq!(

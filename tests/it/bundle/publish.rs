@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 
 use super::images::{EngineImages, docker};
 use super::{snapshot, write_tree};
+use crate::support::tiny::names_in;
 
 /// Compose and the engine by their command lines.
 struct Cli;
@@ -111,6 +112,25 @@ fn json(path: &Path) -> Value {
 
 fn two_services(images: &EngineImages) -> String {
     format!("services:\n  a: {{image: '{}'}}\n  b: {{image: '{}'}}\n", images.names[0], images.names[1])
+}
+
+#[test]
+fn deltas_are_from_older_releases_that_are_there() {
+    let images = EngineImages::build(1);
+    let publisher = Publisher::new(&format!("services:\n  a: {{image: '{}'}}\n", images.names[0]));
+    publisher.build("1.1.0").unwrap();
+    let from = |version: &str| {
+        let request =
+            BuildRequest { delta_from: vec![version.parse().unwrap()], ..publisher.request("1.1.0") };
+        publisher::build(&request, &Cli, &Cli, &|_| {})
+    };
+    let fault = from("1.0.0").unwrap_err();
+    assert_eq!((fault.code(), fault.object()), (Code::ReleaseUnknown, "1.0.0"));
+    let fault = from("1.1.0").unwrap_err();
+    assert_eq!((fault.code(), fault.object()), (Code::Usage, "--delta-from 1.1.0"));
+    // Nothing half-made is left, and what was there is as it was.
+    let names = names_in(&publisher.path("out-1.1.0"));
+    assert_eq!(names, ["manifest.json", "shop-1.1.0.bundle", "shop-1.1.0.bundle.index.json"]);
 }
 
 #[test]

@@ -50,6 +50,27 @@ fn a_container_that_somebody_removed_comes_back_with_the_next_upgrade() {
 }
 
 #[test]
+fn a_container_that_cannot_be_brought_back_is_not_said_to_be_back() {
+    let mut stack = Stack::new();
+    let check = "command: [sh, -c, 'test ! -e /rows/bad && exec sleep 100000']\nvolumes: ['rows:/rows']";
+    stack.release("1.0.0", |r| {
+        r.service("app", check).service("side", IDLE).dockerfile("side", "LABEL unlike=app");
+        r.sections("volumes: { rows: {} }");
+    });
+    let device = Device::init(&stack);
+    let (app, side) = (device.container("app"), device.container("side"));
+    device.sh("app", "touch /rows/bad");
+    docker(&["rm", "-f", &app.id]);
+    let ended = device.upgrade(&[]);
+    assert_eq!((ended.code, &ended.outcome["rolled_back_to"]), (1, &serde_json::Value::Null), "{ended:#?}");
+    assert!(ended.outcome["error"]["object"].to_string().contains("app"), "{ended:#?}");
+    let left: Vec<String> = device.containers().into_values().map(|one| one.id).collect();
+    assert_eq!(left, [side.id], "as it was");
+    let (code, findings) = told(&device);
+    assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
+}
+
+#[test]
 fn the_doctor_tells_what_does_not_run_or_is_another_release_s() {
     let (_stack, device) = installed();
     let app = device.container("app");
