@@ -63,7 +63,7 @@ fn a_container_that_cannot_be_brought_back_is_not_said_to_be_back() {
     docker(&["rm", "-f", &app.id]);
     let ended = device.upgrade(&[]);
     assert_eq!((ended.code, &ended.outcome["rolled_back_to"]), (1, &serde_json::Value::Null), "{ended:#?}");
-    assert!(ended.outcome["error"]["object"].to_string().contains("app"), "{ended:#?}");
+    assert!(ended.outcome["error"]["message"].to_string().contains("app"), "{ended:#?}");
     let left: Vec<String> = device.containers().into_values().map(|one| one.id).collect();
     assert_eq!(left, [side.id], "as it was");
     let (code, findings) = told(&device);
