@@ -124,6 +124,15 @@ impl BackupManager {
         self.folder.join(&record.file)
     }
 
+    /// Whether the data of `record` is there to be restored: its archive, or the copy whose archive is not written yet.
+    pub fn can_restore(&self, record: &Record) -> bool {
+        match record.status {
+            Status::Complete => self.path_of(record).is_file(),
+            Status::Staged => self.stage_of(record).is_dir(),
+            Status::Running | Status::Failed => false,
+        }
+    }
+
     /// Reads the whole archive and compares every byte and entry with the row.
     pub fn verify(&self, id: &str, cancel: &AtomicBool) -> Result<Verified> {
         let record = self.complete(id)?;

@@ -41,6 +41,7 @@ mod shipped;
 mod soak;
 mod standing;
 pub mod step;
+mod unarchived;
 mod ways;
 mod world;
 

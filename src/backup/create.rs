@@ -25,7 +25,7 @@ use crate::release::info::is_safe_relative;
 /// Room is asked for a third of the data: databases, text and logs compress better than that, and a demand
 /// for the whole would refuse most backups that fit. Data that does not compress is stopped while it is
 /// written, before the disk is full, and leaves nothing behind.
-pub(super) const ROOM_SHARE: u64 = 3;
+const ROOM_SHARE: u64 = 3;
 
 /// What a backup is made of.
 pub struct BackupRequest {
@@ -189,6 +189,19 @@ impl BackupManager {
         Ok(written)
     }
 
+    /// Refuses where the archive of `parts` might not fit: it can be as large as the data. To be asked before what cannot
+    /// be taken back lightly, such as a stop of services. What is not on this machine's disk is not counted.
+    pub fn check_room_for_all(&self, parts: &[Part]) -> Result<()> {
+        self.make_folder()?;
+        let (free, reserve) = File::open(&self.folder).and_then(room).at(&self.folder)?;
+        let need = stored(parts)? + reserve;
+        if free < need {
+            let cause = format!("the backup may need {need} bytes, {free} are free");
+            return Err(Fault::new(Code::DiskFull, self.folder.display(), cause));
+        }
+        Ok(())
+    }
+
     /// The bytes to read, where all parts are on the disk; an error where there is no room for them.
     fn check_room(&self, folder: &File, parts: &[Part]) -> Result<Option<u64>> {
         let (mut total, mut stored, mut known) = (0, 0, true);
@@ -210,6 +223,12 @@ impl BackupManager {
         }
         Ok(known.then_some(total))
     }
+}
+
+/// What those of `parts` that are on the disk take there.
+pub(super) fn stored(parts: &[Part]) -> Result<u64> {
+    let on_disk = parts.iter().filter_map(|part| Some((part, part.origin.path()?)));
+    on_disk.map(|(part, path)| Ok(walk::estimate(path, &part.selection.filter(&part.name)?).1)).sum()
 }
 
 /// Part names are folders of the archive, so none may be another's or lie in it.

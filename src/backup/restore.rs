@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{PartKind, PartRecord, Record, Status};
 use super::scan::{self, PartContent, PartTar};
-use super::selection::{Cover, Scope};
+use super::selection::{Cover, Filter, Scope};
 use super::swap::{FileSwap, FolderSwap, STAGING};
 use super::unpack::{Place, Staged, StagedFolder, Unpacking, finish_unpacking, unpack};
-use super::{BackupManager, write};
+use super::{BackupManager, walk, write};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::messages::Say;
 use crate::progress::{Meter, Progress, Step, Unit};
@@ -230,10 +230,17 @@ impl BackupManager {
     /// Refuses a restore of backup `id` for which there is no room beside the present data. `places` names the folder or
     /// file of a part that lies on this machine's disk.
     pub fn check_room_for(&self, id: &str, places: &dyn Fn(&PartKind) -> Option<PathBuf>) -> Result<()> {
-        let mut needs = HashMap::new();
-        for part in &self.get(id)?.parts {
+        let (record, mut needs) = (self.get(id)?, HashMap::new());
+        for part in &record.parts {
             if let Some(place) = places(&part.kind) {
-                need_room(&mut needs, &place, part.bytes)?;
+                // The record of a copy does not tell yet how much it is.
+                let bytes = match record.status {
+                    Status::Staged => {
+                        walk::estimate(&self.stage_of(&record).join(&part.name), &Filter::default()).1
+                    }
+                    _ => part.bytes,
+                };
+                need_room(&mut needs, &place, bytes)?;
             }
         }
         check_needs(needs)

@@ -53,19 +53,35 @@ pub fn superfluous(records: &[Record], rules: &Rules<'_>, now: OffsetDateTime) -
 fn needed<'a>(records: &'a [Record], rules: &Rules<'_>, now: OffsetDateTime) -> HashSet<&'a str> {
     let mut needed: HashSet<&str> = records
         .iter()
-        .filter(|record| {
-            rules.protected.contains(&record.id) || matches!(record.status, Status::Running | Status::Staged)
-        })
+        .filter(|record| rules.protected.contains(&record.id) || record.status == Status::Running)
         .map(|record| record.id.as_str())
         .collect();
-    let young = |record: &&Record| record.kind == Kind::Safety && record.started_at > now - SAFE_FOR;
+    let young = |record: &&Record| {
+        record.kind == Kind::Safety && record.status != Status::Staged && record.started_at > now - SAFE_FOR
+    };
     needed.extend(records.iter().filter(young).map(|record| record.id.as_str()));
     for version in rules.versions {
         let of_it =
             |record: &&Record| record.status == Status::Complete && record.version.as_ref() == Some(version);
         needed.extend(records.iter().rev().find(of_it).map(|record| record.id.as_str()));
     }
+    needed.extend(copies(records, rules));
     needed
+}
+
+/// Copies whose archive could not be written, each as large as the data: the newest, and what a rollback would restore
+/// where no later backup of that version is whole. All others would pile up on a disk that is too full already.
+fn copies<'a>(records: &'a [Record], rules: &Rules<'_>) -> impl Iterator<Item = &'a str> {
+    let is_copy = |record: &&Record| record.status == Status::Staged;
+    let newest_of = move |version: &Version| {
+        let mut of_it = records.iter().rev().filter(|record| record.version.as_ref() == Some(version));
+        let newest = of_it.find(|record| {
+            record.status == Status::Complete || (is_copy(record) && record.kind == Kind::PreUpgrade)
+        });
+        newest.filter(is_copy)
+    };
+    let newest = records.iter().rev().find(is_copy);
+    newest.into_iter().chain(rules.versions.iter().filter_map(newest_of)).map(|record| record.id.as_str())
 }
 
 fn complete(records: &[Record], kind: Kind) -> impl Iterator<Item = &Record> {
@@ -218,6 +234,33 @@ mod tests {
         let versions = ["0.9.0".parse().unwrap()];
         let rules = Rules { keep: 0, versions: &versions, ..rules(&tight) };
         assert_eq!(gone(&records, &rules), ["pre-upgrade-5", "pre-upgrade-1"]);
+    }
+
+    #[test]
+    fn of_copies_without_an_archive_the_newest_stays_and_what_a_rollback_needs() {
+        let of = |id: &str, kind, status, version: &str, days| Record {
+            status,
+            version: Some(version.parse().unwrap()),
+            ..record(id, kind, NOW - time::Duration::days(days))
+        };
+        use {Kind::*, Status::*};
+        let records = [
+            of("passed over", PreUpgrade, Staged, "1.0.0", 7),
+            of("whole", PreUpgrade, Complete, "1.0.0", 6),
+            of("of previous, first", PreUpgrade, Staged, "2.0.0", 5),
+            of("of previous", PreUpgrade, Staged, "2.0.0", 4),
+            of("of a version that failed", Safety, Staged, "4.0.0", 3),
+            of("needed", PreUpgrade, Staged, "3.0.0", 3),
+            of("came back", PreUpgrade, Staged, "3.0.0", 2),
+            of("newest", Safety, Staged, "4.0.0", 1),
+        ];
+        let versions = ["1.0.0", "2.0.0", "4.0.0"].map(|version| version.parse().unwrap());
+        let protected = ["needed".to_owned()];
+        let rules = Rules { versions: &versions, protected: &protected, ..rules(&NONE) };
+        assert_eq!(
+            gone(&records, &rules),
+            ["passed over", "of previous, first", "of a version that failed", "came back"]
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::create::{check_names, new_record};
+use super::create::{check_names, new_record, stored};
 use super::mirror::{Control, Mirror};
 use super::record::{PartRecord, Record, Status};
 use super::selection::Filter;
@@ -51,20 +51,15 @@ struct Source {
 
 impl BackupManager {
     /// Whether all data can be copied first: it lies on this machine's disk, this process may keep owners, and there is
-    /// room for the copy beside the archive.
+    /// room for the copy and the archive, which is as large where the data does not compress.
     pub fn can_stage(&self, parts: &[Part]) -> Result<bool> {
         if parts.iter().any(|part| part.origin.path().is_none()) || !rustix::process::geteuid().is_root() {
             return Ok(false);
         }
         self.make_folder()?;
-        let mut stored = 0;
-        for part in parts {
-            let filter = part.selection.filter(&part.name)?;
-            stored += part.origin.path().map_or(0, |path| walk::estimate(path, &filter).1);
-        }
         let (free, reserve) = File::open(&self.folder).and_then(room).at(&self.folder)?;
-        // The archive, too: see `create`.
-        Ok(free >= stored + stored / super::create::ROOM_SHARE + reserve)
+        // The archive is written while the change goes on: too late to find out that it does not fit.
+        Ok(free >= 2 * stored(parts)? + reserve)
     }
 
     /// Begins a copy of the data of `request`, all of which is on the disk.

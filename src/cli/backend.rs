@@ -88,8 +88,8 @@ pub async fn backup_delete(installation: &Installation, id: &str) -> Result<Back
 }
 
 /// Deletes what the retention rules no longer keep; what was deleted.
-pub async fn backup_prune(installation: &Installation) -> Result<Vec<BackupView>> {
-    Ok(upgrade::backup_prune(installation).await?.into_iter().map(view).collect())
+pub async fn backup_prune(installation: &Installation, progress: &Progress) -> Result<Vec<BackupView>> {
+    Ok(upgrade::backup_prune(installation, progress).await?.into_iter().map(view).collect())
 }
 
 /// Packs a release.

@@ -43,6 +43,13 @@ pub enum DataNote {
         /// Where.
         path: String,
     },
+    /// The archive of a backup could not be written.
+    Unarchived {
+        /// The backup.
+        id: String,
+        /// Why.
+        cause: String,
+    },
 }
 
 impl DataNote {
@@ -72,6 +79,9 @@ impl DataNote {
             InRelease { service, path } => format!(
                 "the service {service} writes to {path} in the release's own folder: that is in no backup, and the next version does not see it. Put {path} into 'persist', or \"{path}\" into backup.exclude"
             ),
+            Unarchived { id, cause } => format!(
+                "the archive of backup {id} could not be written ({cause}); the copy of the data is kept in backups/ and can be restored, and the next command tries again"
+            ),
             OnHost { service, path } => format!(
                 "the service {service} writes to {path} on this machine, which is in no backup. Name it in client.toml, [backup.data.\"{path}\"], or put it into backup.exclude"
             ),
@@ -95,6 +105,9 @@ impl DataNote {
             ),
             InRelease { service, path } => format!(
                 "服务 {service} 写入版本目录内的 {path}：不会备份，升级后也看不到这些数据。请将 {path} 加入 'persist'，或将 \"{path}\" 加入 backup.exclude"
+            ),
+            Unarchived { id, cause } => format!(
+                "备份 {id} 的归档未能写入（{cause}）；数据的副本保留在 backups/ 中，可用于恢复，下一个命令会重试"
             ),
             OnHost { service, path } => format!(
                 "服务 {service} 写入本机的 {path}，不会备份。请在 client.toml 中用 [backup.data.\"{path}\"] 指定，或将其加入 backup.exclude"

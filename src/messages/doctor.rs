@@ -29,6 +29,7 @@ pub enum Look {
     BackupProblem { what: String },
     BackupUnknown { path: String },
     BackupGone { id: String, file: String },
+    BackupUnarchived { id: String },
     Held,
     LetGo,
     ContainersWell { version: String },
@@ -103,6 +104,10 @@ impl Look {
             BackupUnknown { path } => format!("no record knows of {path}"),
             BackupGone { file, .. } if zh => format!("备份文件不存在：{file}"),
             BackupGone { file, .. } => format!("the archive {file} is gone"),
+            BackupUnarchived { id } if zh => format!("备份 {id} 只有数据副本，归档尚未写入"),
+            BackupUnarchived { id } => {
+                format!("of backup {id} there is only the copy of the data; its archive is not written yet")
+            }
             Held if zh => "中断的备份留下了已暂停或已停止的容器".into(),
             Held => "a backup that did not end left containers paused or stopped".into(),
             LetGo if zh => "备份暂停或停止的容器已恢复运行".into(),
@@ -202,6 +207,10 @@ impl Look {
                 ["Run 'client upgrade': it makes it again.", "请运行 'client upgrade'，它会重新创建该容器。"]
             }
             Held => ["Run 'client doctor --fix'.", "请运行 'client doctor --fix'。"],
+            BackupUnarchived { .. } => [
+                "Free space; then 'client backup prune', or the next command that changes something, writes it.",
+                "请释放空间；之后运行 'client backup prune'，或由下一个执行更改的命令写入。",
+            ],
             BackupProblem { .. } => ["Run 'client backup prune'.", "请运行 'client backup prune'。"],
             _ => ["", ""],
         };

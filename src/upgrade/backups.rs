@@ -11,7 +11,7 @@ use super::installation::Installation;
 use super::journal::{ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
-use super::{analyse, needed, rebuild, repair, running};
+use super::{analyse, needed, rebuild, repair, running, unarchived};
 use crate::backup::{
     BackupManager, Copied, Entry, ImportRequest, Kind as BackupKind, Packing, PartKind, PartRecord, Record,
     RestoreTarget, Status,
@@ -273,16 +273,12 @@ pub fn backup_delete(installation: &Installation, id: &str) -> Result<Record> {
 
 /// Deletes what the retention rules no longer keep, after mending what a backup that was killed left: containers held
 /// still, records and files that do not agree.
-pub async fn backup_prune(installation: &Installation) -> Result<Vec<Record>> {
+pub async fn backup_prune(installation: &Installation, progress: &Progress) -> Result<Vec<Record>> {
     let _lock = installation.lock("backup prune")?;
     let thawed = thaw_held(installation).await;
-    let manager = installation.backup_manager();
-    manager.reconcile()?;
-    let packing = Packing::from(&installation.settings.backup);
-    for left in manager.staged()? {
-        whole(&manager, &left.id, &packing)?;
-    }
-    let gone = installation.prune_backups(&[])?;
+    installation.backup_manager().reconcile()?;
+    // Whoever frees a full disk has no room to give.
+    let (gone, _told) = unarchived::catch_up(installation, progress).await?;
     // An engine that does not answer is no reason to keep a disk full, but is told.
     thawed.map(|_| gone)
 }
@@ -300,7 +296,8 @@ async fn settle(installation: &Installation, tools: &Tools, progress: &Progress)
             let cause = format!("an earlier change could neither be finished nor undone\n{next}");
             Err(Fault::new(Code::RollbackFailed, &installation.settings.project, cause))
         }
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => unarchived::before(installation, progress).await.map(drop),
     }
 }
 

@@ -15,6 +15,7 @@ use super::running;
 use super::soak;
 use super::standing;
 use super::step::Step;
+use super::unarchived;
 use super::ways;
 use super::{pointers, quarantine};
 use crate::docker::Engine;
@@ -185,6 +186,9 @@ async fn try_upgrade(
         && !goes_on(installation, ended, options, progress)?
     {
         return Ok(ended.outcome.clone());
+    }
+    if finished.is_none() {
+        told.extend(unarchived::before(installation, progress).await?);
     }
     if let Some(ended) = soak::settle(installation, &tools, progress).await? {
         return Ok(ended.outcome);

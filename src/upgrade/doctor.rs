@@ -1,5 +1,6 @@
 //! `client doctor`: looks at everything an upgrade depends on and says how to mend it.
 
+mod backups;
 mod current;
 mod held;
 
@@ -12,7 +13,6 @@ use super::installation::Installation;
 use super::journal::Journal;
 use super::standing::{self, Kind, Trouble};
 use super::{pointers, rebuild, releases, ways};
-use crate::backup::Problem;
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Lang;
@@ -56,6 +56,11 @@ pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding>
             return report.findings;
         }
     };
+    // First, because what else is mended needs room.
+    let freed = match &lock {
+        Some(_) => backups::free_room(&installation, progress).await,
+        None => Ok(()),
+    };
     report.disk(&installation);
     report.state(&installation, lock.is_some());
     report.clock();
@@ -69,7 +74,7 @@ pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding>
     }
     report.pointers(&installation);
     report.unfinished(&installation);
-    report.backups(&installation, lock.is_some());
+    report.backups(&installation, freed);
     report.findings
 }
 
@@ -172,34 +177,6 @@ impl Report {
                 self.worry("journal", Look::Unfinished { id: change.id, state: change.state.name() })
             }
             Err(fault) => self.bad("journal", &fault),
-        }
-    }
-
-    fn backups(&mut self, installation: &Installation, fix: bool) {
-        let manager = installation.backup_manager();
-        let mended = match fix {
-            true => manager
-                .reconcile()
-                .and_then(|_| installation.prune_backups(&[]))
-                .and_then(|_| manager.reconcile()),
-            false => manager.reconcile(),
-        };
-        match mended {
-            Err(fault) => self.bad("backups", &fault),
-            Ok(problems) if problems.is_empty() => self.good("backups", Look::BackupsAgree),
-            Ok(problems) => {
-                for problem in problems {
-                    let look = match problem {
-                        Problem::Abandoned(record) => Look::BackupProblem { what: record.id },
-                        Problem::FileMissing(record) => Look::BackupGone { id: record.id, file: record.file },
-                        Problem::UnknownFile(path) => {
-                            Look::BackupUnknown { path: path.display().to_string() }
-                        }
-                        Problem::RestoreUnfinished(id) => Look::BackupProblem { what: id },
-                    };
-                    self.worry("backups", look);
-                }
-            }
         }
     }
 

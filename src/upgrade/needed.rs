@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::backup::Status;
 use crate::fault::{Code, Fault, Result};
 use crate::upgrade::installation::Installation;
 use crate::upgrade::journal::Journal;
@@ -37,9 +36,9 @@ pub fn backups(installation: &Installation) -> Result<Vec<String>> {
         };
     }
     if let Some(probation) = soak::open(installation)?.filter(|probation| probation.left().is_some()) {
-        let records = installation.backup_manager().list()?;
-        let of_it = records.into_iter().rev().find(|record| {
-            record.status == Status::Complete && record.version.as_ref() == Some(&probation.back_to)
+        let manager = installation.backup_manager();
+        let of_it = manager.list()?.into_iter().rev().find(|record| {
+            record.version.as_ref() == Some(&probation.back_to) && manager.can_restore(record)
         });
         needed.extend(of_it.map(|record| record.id));
     }

@@ -12,8 +12,8 @@ use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::repair::{self, Why};
 use super::step::Step;
-use super::{pointers, rebuild, releases, running, ways};
-use crate::backup::{Record, Status};
+use super::{pointers, rebuild, releases, running, unarchived, ways};
+use crate::backup::Record;
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
 use crate::messages::Say;
@@ -48,6 +48,9 @@ async fn try_rollback(
     let _lock = installation.lock("rollback")?;
     let tools = Tools::find().await?;
     let finished = change::finish(installation, &tools, progress).await?;
+    if finished.is_none() {
+        told.extend(unarchived::before(installation, progress).await?);
+    }
     match &finished {
         Some(ended) if named_way_out(ended, &options.to) => {
             // Where `current` names it already, what is missing is the data: only whoever says that it stays goes on.
@@ -182,11 +185,11 @@ fn backup_to_restore(
         return Ok(None);
     }
     let manager = installation.backup_manager();
-    let fits = manager.list()?.into_iter().rev().find(|record| {
-        record.status == Status::Complete
-            && record.version.as_ref() == Some(to)
-            && installation.layout.backups().join(&record.file).is_file()
-    });
+    let fits = manager
+        .list()?
+        .into_iter()
+        .rev()
+        .find(|record| record.version.as_ref() == Some(to) && manager.can_restore(record));
     let missing = || {
         let cause =
             "the data of that version cannot come back; --keep-data goes there with the data as it is";

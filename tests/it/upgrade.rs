@@ -23,6 +23,7 @@ mod quarantine;
 mod repair;
 mod restore;
 mod rollback;
+mod room;
 mod services;
 mod single;
 mod soak;

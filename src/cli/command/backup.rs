@@ -98,7 +98,7 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             one(&backup, Words::BackupDeleted { id: &backup.id }, context)
         }
         BackupCommand::Prune => {
-            let deleted = backend::backup_prune(&installation).await?;
+            let deleted = backend::backup_prune(&installation, progress).await?;
             let count = deleted.len().to_string();
             let mut text = said(Words::BackupsPruned { count: &count }, context);
             if !deleted.is_empty() {

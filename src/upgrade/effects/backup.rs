@@ -22,6 +22,8 @@ use crate::progress::{Progress, Step};
 use crate::release::Version;
 use crate::settings::{DataPolicy, Way};
 use crate::upgrade::analyse::OLD_MODEL;
+use crate::upgrade::plan::Kind;
+use crate::upgrade::unarchived;
 use crate::upgrade::world::World;
 
 /// The priority of what is done beside the services.
@@ -54,7 +56,16 @@ pub async fn copy(world: &mut World<'_>) -> Result<()> {
     let kind = kind_of(world);
     if let Some(survey) = survey(world, kind).await? {
         let request = request(world, kind, of_upgrade(world), &survey).await?;
-        world.stage = begin(world, request).await?.ok();
+        match begin(world, request).await? {
+            Ok(stage) => world.stage = Some(stage),
+            // The last line of defence is worth a try with less.
+            Err(_) if world.plan.kind == Kind::Factory => {}
+            // It is written at once then, when the services are stopped already.
+            Err(request) => {
+                let manager = world.installation.backup_manager();
+                blocking(world, move || manager.check_room_for_all(&request.parts)).await?;
+            }
+        }
     }
     Ok(())
 }
@@ -313,22 +324,38 @@ pub async fn stop_archiving(world: &mut World<'_>) -> Result<()> {
 }
 
 /// Waits until everything that was copied has its archive, also what a process that was killed left.
+///
+/// A full disk is no reason to give up what runs well: the copy is as good as a backup, and the next command writes the
+/// archive ([`unarchived`]).
 pub async fn archived(world: &mut World<'_>) -> Result<()> {
+    let mut tried = None;
     if let Some(archiving) = world.archiving.take() {
         let done = archiving.work.await;
         let done = done.map_err(|error| Fault::from_error(Code::BackupFailed, world.project(), error))?;
-        tell(world, &done?)?;
+        tried = world.facts().backup_id.clone();
+        conclude(world, tried.as_deref().unwrap_or_default(), done)?;
     }
     let (manager, packing) = (world.installation.backup_manager(), packing(world));
-    for left in manager.staged()? {
+    for left in manager.staged()?.into_iter().filter(|left| Some(&left.id) != tried.as_ref()) {
         let cancel = CancelOnDrop::default();
-        let manager = manager.clone();
+        let (manager, id) = (manager.clone(), left.id.clone());
         let (progress, stop) = (world.progress.clone(), cancel.0.clone());
-        let work = move || manager.archive(&left.id, &packing, &progress, &stop);
-        let record = blocking(world, work).await?;
-        tell(world, &record)?;
+        let work = move || manager.archive(&id, &packing, &progress, &stop);
+        let done = blocking(world, work).await;
+        conclude(world, &left.id, done)?;
     }
     Ok(())
+}
+
+/// Tells what came of the archive of backup `id`. Any fault but a want of room is one of the backup.
+fn conclude(world: &mut World<'_>, id: &str, done: Result<Record>) -> Result<()> {
+    match done {
+        Err(fault) if fault.code() == Code::DiskFull => {
+            let say = unarchived::told(id, &fault, world.progress.lang());
+            world.warn(Step::CreatingBackup, say)
+        }
+        done => tell(world, &done?),
+    }
 }
 
 fn warn(world: &mut World<'_>, record: &Record) -> Result<()> {
