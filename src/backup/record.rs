@@ -155,7 +155,7 @@ pub struct Document {
 }
 
 /// A row of the table `backups`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its name; sorts by time.
     pub id: String,

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::BackupManager;
 use super::record::{Record, Status};
 use super::scan::{self, Expected};
+use super::stage;
 use crate::fault::{IoContext, Result};
 use crate::settings::ArchiveFormat;
 
@@ -31,8 +32,14 @@ impl BackupManager {
         }
         let _writer = self.lock_writer("backup recover")?;
         let known: HashSet<PathBuf> = self.list()?.iter().map(|record| self.path_of(record)).collect();
+        for record in copies(&self.folder)? {
+            if !known.contains(&self.path_of(&record)) {
+                self.records().put(&record)?;
+                recovered.added.push(record);
+            }
+        }
         for path in archives(&self.folder)? {
-            if known.contains(&path) {
+            if known.contains(&path) || recovered.added.iter().any(|record| self.path_of(record) == path) {
                 continue;
             }
             match examine(&path, cancel) {
@@ -49,6 +56,15 @@ impl BackupManager {
         }
         Ok(recovered)
     }
+}
+
+/// The rows of copies that are whole and whose archive is not written.
+fn copies(folder: &Path) -> Result<Vec<Record>> {
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(folder).at(folder)? {
+        found.extend(stage::row_of(&item.at(folder)?.path()));
+    }
+    Ok(found)
 }
 
 fn archives(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -30,6 +30,9 @@ const SHORT: Duration = Duration::from_millis(500);
 /// Passes while the services run; where they write faster than is copied, more would not help.
 const MOST_PASSES: usize = 3;
 
+/// In a copy that is whole: its row, for the case that the state database is lost. No part's name begins like this.
+const RECORD: &str = ".record.json";
+
 /// A copy that is being made. One that is dropped before it is sealed or archived is removed, and its row is `failed`.
 pub struct Stage {
     manager: BackupManager,
@@ -176,6 +179,12 @@ impl BackupManager {
     }
 }
 
+/// The row of the copy in `folder`; none where it was not whole yet.
+pub(super) fn row_of(folder: &Path) -> Option<Record> {
+    let row: Record = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()?;
+    (row.status == Status::Staged && folder.ends_with(format!("{}.stage", row.file))).then_some(row)
+}
+
 impl Stage {
     /// The backup's ID.
     pub fn id(&self) -> &str {
@@ -218,10 +227,13 @@ impl Stage {
     /// Brings the copy to the disk and says so in the row, which it gives back.
     pub fn seal(mut self) -> Result<Record> {
         let folder = self.folder();
+        self.record.status = Status::Staged;
+        let row = serde_json::to_vec(&self.record)
+            .map_err(|error| Fault::from_error(Code::StateInvalid, &self.record.id, error))?;
+        durable::write_atomic(&folder.join(RECORD), &row)?;
         let open = File::open(&folder).at(&folder)?;
         rustix::fs::syncfs(&open).map_err(std::io::Error::from).at(&folder)?;
         durable::sync_parent(&folder)?;
-        self.record.status = Status::Staged;
         self.manager.records().put(&self.record)?;
         self.sealed = true;
         Ok(self.record.clone())

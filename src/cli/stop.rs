@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks for a safe stop, the second ends the process.
+//! Ctrl-C and SIGTERM: the first asks for a safe stop, the second ends the process. A terminal that goes away (SIGHUP: the
+//! SSH session ended) stops nothing: half an upgrade is what nobody wants who has just lost the way to the machine.
 //!
 //! A thread of its own listens, so that the second signal is heard even while the command's thread is busy.
 
@@ -27,6 +28,8 @@ impl Stop {
         let (interrupt, terminate) = {
             let _inside = runtime.enter();
             let interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
+            // From now on it is heard, and not answered.
+            signal(SignalKind::hangup()).map_err(fault)?;
             (interrupt, signal(SignalKind::terminate()).map_err(fault)?)
         };
         let (wishes, wish) = oneshot::channel();

@@ -1,9 +1,10 @@
 //! `client` with a person at a terminal: the question, its answers, and Ctrl-C.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -115,4 +116,30 @@ fn ctrl_c_and_terminate_stop_it_safely() {
         session.wait_for("INTERRUPTED");
         assert_eq!(session.end(), 130, "{name}");
     }
+}
+
+#[test]
+fn a_terminal_that_goes_away_stops_no_upgrade() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE);
+    });
+    let device = Device::init(&stack);
+    stack.release("1.1.0", |r| {
+        r.rebuild("app");
+    });
+    let socket = device.path("hold.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut command = device.command(&["upgrade", "--yes", "--json"]);
+    command.env("COMPOSE_UPGRADE_PAUSE_AT", "started:swap:app");
+    command.env("COMPOSE_UPGRADE_PAUSE_SOCKET", &socket).stdout(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let (held, _) = listener.accept().unwrap();
+    let pid = Pid::from_raw(child.id() as i32).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    BufReader::new(&held).read_line(&mut String::new()).unwrap();
+    drop(held);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(device.version("current"), "1.1.0");
 }

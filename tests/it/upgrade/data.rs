@@ -141,6 +141,30 @@ fn a_failed_migration_gives_the_data_back_exactly() {
 }
 
 #[test]
+fn a_failed_migration_gives_the_data_back_although_the_state_was_lost_in_the_middle() {
+    for point in ["started:swap:app", "undo_started:swap:db"] {
+        let (mut stack, device) = installed();
+        fill(&device);
+        let before = state(&device);
+        failing_migration(&mut stack, true);
+        let containers = device.containers();
+        device.killed(point, &["upgrade", "--yes"]);
+        for name in ["state.db", "state.db-wal", "state.db-shm"] {
+            std::fs::remove_file(device.path(name)).unwrap();
+        }
+        let ended = device.upgrade(&[]);
+        assert_eq!(ended.code, 20, "{point}: {ended:#?}");
+        assert_eq!(state(&device), before, "{point}");
+        for (name, container) in device.containers() {
+            assert!(container.running && container.id == containers[&name].id, "{point}: {name}");
+        }
+        let (_, list) = device.ask(&["backup", "list"]);
+        let all = list["backups"].as_array().unwrap();
+        assert!(all.iter().all(|one| one["status"] == "complete"), "{point}: {list:#}");
+    }
+}
+
+#[test]
 fn data_is_left_alone_where_no_migration_is_declared() {
     let (mut stack, device) = installed();
     fill(&device);
