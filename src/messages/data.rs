@@ -43,6 +43,11 @@ pub enum DataNote {
         /// Where.
         path: String,
     },
+    /// What a version that failed wrote is in no backup.
+    NotKept {
+        /// Why.
+        cause: String,
+    },
     /// The archive of a backup could not be written.
     Unarchived {
         /// The backup.
@@ -79,6 +84,9 @@ impl DataNote {
             InRelease { service, path } => format!(
                 "the service {service} writes to {path} in the release's own folder: that is in no backup, and the next version does not see it. Put {path} into 'persist', or \"{path}\" into backup.exclude"
             ),
+            NotKept { cause } => format!(
+                "the data of before comes back, and what was written since could not be kept: {cause}"
+            ),
             Unarchived { id, cause } => format!(
                 "the archive of backup {id} could not be written ({cause}); the copy of the data is kept in backups/ and can be restored, and the next command tries again"
             ),
@@ -106,6 +114,7 @@ impl DataNote {
             InRelease { service, path } => format!(
                 "服务 {service} 写入版本目录内的 {path}：不会备份，升级后也看不到这些数据。请将 {path} 加入 'persist'，或将 \"{path}\" 加入 backup.exclude"
             ),
+            NotKept { cause } => format!("恢复之前的数据，此后写入的数据未能保留：{cause}"),
             Unarchived { id, cause } => format!(
                 "备份 {id} 的归档未能写入（{cause}）；数据的副本保留在 backups/ 中，可用于恢复，下一个命令会重试"
             ),

@@ -12,7 +12,7 @@ use super::volume::Volume;
 use crate::backup::{Kind as BackupKind, PartKind, RestoreTarget, Scope, TOP};
 use crate::docker::{Container, Model, Program};
 use crate::fault::{Code, Fault, Result};
-use crate::messages::Say;
+use crate::messages::{DataNote, Say};
 use crate::progress::Step;
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::plan::Action;
@@ -27,7 +27,7 @@ pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
         Some(id) if world.change()?.restores_data && facts.data_at_risk => {
             // There is one writer of backups at a time, and what is copied is enough for now.
             stop_archiving(world).await?;
-            keep_what_was_written(world).await?;
+            keep_what_was_written(world, &id).await?;
             restore_from(world, &id).await
         }
         _ => Ok(()),
@@ -35,19 +35,26 @@ pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
 }
 
 /// What the new release wrote before it is replaced by the data of before: nobody acknowledged the upgrade, but clients
-/// may have been answered. A copy that cannot be made does not keep the old data from coming back.
-async fn keep_what_was_written(world: &mut World<'_>) -> Result<()> {
+/// may have been answered. A copy that cannot be made, or takes the room that `backup` needs to come back, does not keep
+/// the old data from coming back.
+async fn keep_what_was_written(world: &mut World<'_>, backup: &str) -> Result<()> {
     if world.facts().safety_backup_id.is_some() {
         return Ok(());
     }
     let to = world.plan.to.clone();
-    match make_backup(world, BackupKind::Safety, Some((to, None)), Archive::Later).await {
-        Ok(id) => world.learn(|facts| facts.safety_backup_id = id),
-        Err(fault) => {
-            let text = fault.message(world.progress.lang());
-            world.warn(Step::RollingBack, Say::Warning { text })
-        }
-    }
+    let cause = match make_backup(world, BackupKind::Safety, Some((to, None)), Archive::Later).await {
+        Err(fault) => fault,
+        Ok(kept) => match (&kept, check_restorable(world, Some(backup)).await) {
+            (Some(kept), Err(full)) if full.code() == Code::DiskFull => {
+                world.installation.backup_manager().delete(kept)?;
+                full
+            }
+            // Any other is met by the restore itself.
+            _ => return world.learn(|facts| facts.safety_backup_id = kept),
+        },
+    };
+    let cause = cause.message(world.progress.lang());
+    world.warn(Step::RollingBack, Say::Data(DataNote::NotKept { cause }))
 }
 
 /// Restores the data of backup `id`; everything that mounts it is stopped by then or is stopped for it.

@@ -1,7 +1,7 @@
 //! Backups on a disk that is too small for them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::data::installed;
@@ -109,4 +109,42 @@ fn an_archive_for_which_there_is_no_room_any_more_does_not_undo_the_upgrade() {
     let ended = device.rollback(&["--restore-data"]);
     assert_eq!(ended.code, 0, "{ended:#?}");
     assert_eq!(device.sh("db", "stat -c %s /rows/noise").trim(), (3 << 20).to_string());
+}
+
+#[test]
+fn what_a_failed_version_wrote_does_not_take_the_room_of_the_data_that_comes_back() {
+    let (mut stack, device) = installed();
+    let small = device.path("small");
+    let mount = |args: &[&str], to: &Path| {
+        assert!(Command::new("mount").args(args).arg(to).status().unwrap().success());
+    };
+    fs::create_dir(&small).unwrap();
+    mount(&["-t", "tmpfs", "-o", "size=11m", "tmpfs"], &small);
+    let mut disks = vec![Disk(small.clone())];
+    for name in ["backups", "shared/data"] {
+        let (from, to) = (small.join(name.replace('/', "-")), device.path(name));
+        fs::create_dir_all(&to).unwrap();
+        fs::create_dir(&from).unwrap();
+        mount(&["--bind", from.to_str().unwrap()], &to);
+        disks.insert(0, Disk(to));
+    }
+    device.compose(&["restart", "app"]);
+    let noise: Vec<u8> = (0..3 << 20).map(|_| rand::random()).collect();
+    fs::write(device.path("shared/data/noise"), &noise).unwrap();
+    stack.release("1.1.0", |r| {
+        let sick = "healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 2}";
+        r.service("app", &format!("command: [sh, -c, 'echo two > /data/file; exec sleep 100000']\n{sick}\nvolumes: ['./data:/data']\ndepends_on: [db]"))
+            .toml("migrates_data = true\n[health]\ntimeout_ms = 20000\nstability_ms = 300\n");
+    });
+    let ended = device.upgrade(&[]);
+    let (came_back, there) = (
+        fs::read(device.path("shared/data/noise")).unwrap() == noise,
+        device.path("shared/data/file").exists(),
+    );
+    device.compose(&["stop", "app"]);
+    drop(disks);
+    assert_eq!(ended.code, 20, "{ended:#?}");
+    assert!(came_back && !there, "the data is not as it was");
+    let warned = ended.outcome["warnings"].to_string();
+    assert!(warned.contains("could not be kept"), "{warned}");
 }
