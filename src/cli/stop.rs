@@ -29,7 +29,7 @@ impl Stop {
             let _inside = runtime.enter();
             let interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
             // From now on it is heard, and not answered.
-            signal(SignalKind::hangup()).map_err(fault)?;
+            drop(signal(SignalKind::hangup()).map_err(fault)?);
             (interrupt, signal(SignalKind::terminate()).map_err(fault)?)
         };
         let (wishes, wish) = oneshot::channel();

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use super::analyse;
+use super::effects::finish::prune_backups;
 use super::effects::{backup, images, quiet};
 use super::ending::{Ended, Ending, end, remove_work};
 use super::factory;
@@ -190,6 +191,8 @@ async fn forward(world: &mut World<'_>, journal: &Journal) -> Result<()> {
     if world.plan.change.is_none() {
         Runner::new(journal, &id, world.plan.steps())?.forward(world).await?;
         plan_change(world, journal).await?;
+        // Before anybody is stopped or held still for what would come to nothing.
+        analyse::check_ports(world).await?;
     }
     Runner::new(journal, &id, world.plan.steps())?.forward(world).await
 }
@@ -277,6 +280,10 @@ async fn go_back(
     left.vital.extend(undone.vital);
     left.remains.extend(undone.remains);
     left.remains.extend(backup::archived(world).await.err());
+    // An upgrade that fails every night must not fill the disk.
+    if world.facts().backup_id.is_some() && left.vital.is_empty() {
+        left.remains.extend(prune_backups(world).err());
+    }
     if !left.vital.is_empty() {
         return level_one_failed(world, journal, fault, left.vital, started).await;
     }

@@ -8,6 +8,7 @@ use crate::backup::{BackupManager, Record, Rules};
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::layout::{Layout, Pointer};
 use crate::progress::Progress;
+use crate::release::Version;
 use crate::settings::{BackupSettings, Settings};
 use crate::state::{StateLock, Store, reserve};
 use crate::transfer::{Fetcher, Link, Policy};
@@ -22,6 +23,8 @@ pub struct Installation {
     pub store: Arc<Store>,
     /// Made with the first thing that is fetched.
     link: Arc<OnceLock<Link>>,
+    /// Where the person who asks wants to go: what is finished before that does not tidy it away.
+    wish: Arc<OnceLock<Version>>,
 }
 
 impl Installation {
@@ -65,13 +68,23 @@ impl Installation {
 
     /// Of these parts.
     pub fn of(layout: Layout, settings: Settings, store: Arc<Store>) -> Self {
-        Self { layout, settings, store, link: Arc::default() }
+        Self { layout, settings, store, link: Arc::default(), wish: Arc::default() }
     }
 
     /// The same installation for another thread.
     pub fn share(&self) -> Self {
         let (layout, settings) = (self.layout.clone(), self.settings.clone());
-        Self { layout, settings, store: self.store.clone(), link: self.link.clone() }
+        Self { layout, settings, store: self.store.clone(), link: self.link.clone(), wish: self.wish.clone() }
+    }
+
+    /// Keeps the release `version` here as long as this process lives. The first wish counts.
+    pub fn wish_for(&self, version: &Version) {
+        self.wish.get_or_init(|| version.clone());
+    }
+
+    /// The release that stays.
+    pub fn wish(&self) -> Option<&Version> {
+        self.wish.get()
     }
 
     /// The way to the outside, one for all that is fetched here: its limit is that of the whole.

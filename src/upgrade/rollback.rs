@@ -47,6 +47,11 @@ async fn try_rollback(
 ) -> Result<Outcome> {
     let _lock = installation.lock("rollback")?;
     let tools = Tools::find().await?;
+    if let RollbackTarget::Version(version) = &options.to {
+        // Before an interrupted change is dealt with: what ends with an error here has changed nothing.
+        is_to_be_had(installation, version)?;
+        installation.wish_for(version);
+    }
     let finished = change::finish(installation, &tools, progress).await?;
     if finished.is_none() {
         told.extend(unarchived::before(installation, progress).await?);
@@ -96,16 +101,12 @@ struct Way {
 impl Way {
     /// None where one is there already; an error where the way cannot be gone.
     fn find(installation: &Installation, options: &RollbackOptions) -> Result<Option<Self>> {
-        let layout = &installation.layout;
         let from = running::base(installation)?;
         let to = target(installation, &options.to)?;
         if to == from {
             return Ok(None);
         }
-        // Its folder may be made again, as long as something here or in the source still has it.
-        if ways::recorded(installation, &to)?.is_none() {
-            releases::require(layout, &to)?;
-        }
+        is_to_be_had(installation, &to)?;
         let restore = backup_to_restore(installation, options.data, &from, &to)?;
         let bundle = bundle_of(installation, &to)?;
         Ok(Some(Self { from, to, restore, bundle }))
@@ -117,6 +118,14 @@ impl Way {
             prepare: back_to(self.bundle.clone()),
             ..Plan::new(Kind::Rollback, Some(self.from.clone()), self.to.clone())
         }
+    }
+}
+
+/// The folder of a release may be made again, as long as something here or in the source still has it.
+fn is_to_be_had(installation: &Installation, version: &Version) -> Result<()> {
+    match ways::recorded(installation, version)? {
+        Some(_) => Ok(()),
+        None => releases::require(&installation.layout, version).map(drop),
     }
 }
 

@@ -169,6 +169,7 @@ pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
     let mut living: BTreeSet<Version> = in_use.iter().filter_map(|folder| folder.parse().ok()).collect();
     // A probation that fails makes it `previous` again.
     living.extend(soak::open(world.installation)?.and_then(|probation| probation.previous_before));
+    living.extend(world.installation.wish().cloned());
     let keep = world.installation.settings.keep.releases;
     for version in releases::superfluous(world.layout(), &living, keep)? {
         remove_release(world, &version).await?;
@@ -180,12 +181,17 @@ pub async fn clean_up(world: &mut World<'_>) -> Result<()> {
         }
     }
     remove_bundles(world)?;
+    prune_backups(world)?;
+    world.progress.finished(Step::CleaningUp, Say::CleanupFinished);
+    Ok(())
+}
+
+/// Deletes the backups that the rules no longer keep, but none that this change made or was asked for.
+pub fn prune_backups(world: &World<'_>) -> Result<()> {
     let facts = world.facts();
     let protected = [&facts.backup_id, &facts.safety_backup_id, &world.plan.restore];
     let protected: Vec<String> = protected.into_iter().flatten().cloned().collect();
-    world.installation.prune_backups(&protected)?;
-    world.progress.finished(Step::CleaningUp, Say::CleanupFinished);
-    Ok(())
+    world.installation.prune_backups(&protected).map(drop)
 }
 
 /// The release folders that living containers were started from; records of dead ones are dropped.

@@ -165,6 +165,35 @@ fn a_failed_migration_gives_the_data_back_although_the_state_was_lost_in_the_mid
 }
 
 #[test]
+fn an_upgrade_that_fails_every_night_does_not_fill_the_disk() {
+    let (mut stack, device) = installed();
+    fill(&device);
+    failing_migration(&mut stack, false);
+    let settings = device.read("client.toml");
+    assert!(settings.contains("keep = 3"), "{settings}");
+    device.write("client.toml", &settings.replace("keep = 3", "keep = 2"));
+    for _ in 0..4 {
+        assert_eq!(device.upgrade(&["--target", "1.1.0", "--force"]).code, 20);
+    }
+    let (_, list) = device.ask(&["backup", "list"]);
+    assert_eq!(list["backups"].as_array().unwrap().len(), 2, "{list:#}");
+}
+
+#[test]
+fn a_version_that_is_not_to_be_had_is_refused_before_an_interrupted_upgrade_is_dealt_with() {
+    let (mut stack, device) = installed();
+    stack.release("1.1.0", |r| {
+        r.rebuild("app");
+    });
+    device.killed("applied:swap:app", &["upgrade", "--yes"]);
+    let before = device.containers();
+    let ended = device.rollback(&["--to", "9.9.9"]);
+    assert_eq!((ended.code, &ended.outcome["error"]["code"]), (1, &"RELEASE_UNKNOWN".into()), "{ended:#?}");
+    assert_eq!(device.containers(), before, "1 says that nothing was changed");
+    assert_eq!(device.upgrade(&[]).code, 0);
+}
+
+#[test]
 fn data_is_left_alone_where_no_migration_is_declared() {
     let (mut stack, device) = installed();
     fill(&device);

@@ -151,6 +151,7 @@ fn what_can_be_known_before_stops_nothing() {
     let ended = device.upgrade(&[]);
     assert_eq!((ended.code, &ended.outcome["error"]["code"]), (1, &"PORT_TAKEN".into()), "{ended:#?}");
     assert_eq!((device.belongings(), device.containers()), (belongings, before));
+    assert_eq!(ended.outcome["backup_id"], serde_json::Value::Null, "nothing was held still for it");
     drop(taken);
     let ended = device.upgrade(&[]);
     assert_eq!(ended.code, 0, "it was no fault of the version: {ended:#?}");
