@@ -35,12 +35,13 @@ else
 	$(CARGO) nextest run --locked --all-targets --no-fail-fast
 endif
 
-bench: build images ## compare downtime, the way back, backups and downloads with Compose, the engine, tar, restic, curl and aria2c
+bench: build images ## compare downtime, the way back, backups and downloads with Compose, the engine, tar, restic, curl, aria2c and docker pull
 	@benches/downtime $(BENCH)
 	@benches/rollback $(BENCH)
 	@benches/backup $(BENCH)
 	@benches/freeze $(BENCH)
 	@benches/download $(BENCH)
+	@benches/bytes $(BENCH)
 
 faults: images ## kill, break and fill everything at every step, under a writing client (FAULTS="--seed 2 --only undo")
 	@scripts/need busybox-static /bin/busybox

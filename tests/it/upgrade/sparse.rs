@@ -1,6 +1,7 @@
 //! Of a package on a server only what the engine lacks is fetched.
 
 mod broken;
+mod containerd;
 mod deltas;
 
 use std::process::Command;
