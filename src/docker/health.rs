@@ -150,6 +150,12 @@ impl Engine {
         wake::deaths(self, container, within).await
     }
 
+    /// Whether a container that ended within the last `within` was told to by somebody who asked the engine for it
+    /// (`docker stop`, `docker kill`, Compose); none where the engine has forgotten its end.
+    pub async fn was_told_to_end(&self, container: &str, within: Duration) -> Result<Option<bool>> {
+        wake::was_told_to_end(self, container, within).await
+    }
+
     /// The fault with all that helps to find the cause: the last check's output and the end of the log.
     async fn explain(&self, watched: &Watched, finding: Finding, view: Option<View>) -> Fault {
         let mut detail = finding.cause;

@@ -84,6 +84,35 @@ fn an_exit_after_the_window() {
 }
 
 #[test]
+fn a_kill_for_want_of_memory() {
+    let greedy = "command: [sh, -c, 'until test -e /go; do sleep 0.1; done; exec busybox tail /dev/zero']";
+    let (_stack, device) = on_probation(&format!("{greedy}\nmem_limit: 16m\nmemswap_limit: 16m"), SOAK);
+    let app = device.container("app").name;
+    docker(&["exec", &app, "touch", "/go"]);
+    wait_for(&app, "{{.State.Status}}", "exited");
+    assert_eq!(docker(&["inspect", "-f", "{{.State.ExitCode}}", &app]), "137", "as after a 'docker kill'");
+    goes_back(&device, "EXITED");
+}
+
+#[test]
+fn a_kill_that_nobody_asked_the_engine_for_is_one_and_a_person_s_is_none() {
+    let (_stack, device) = on_probation(IDLE, SOAK);
+    let app = device.container("app").name;
+    for stop in [&["kill", &app][..], &["stop", "-t", "0", &app]] {
+        docker(stop);
+        wait_for(&app, "{{.State.ExitCode}}", "137");
+        let ended = device.upgrade(&[]);
+        assert_eq!(ended.code, 0, "{stop:?}: {ended:#?}");
+        docker(&["start", &app]);
+    }
+    // As the kernel of a machine without memory does.
+    let pid = docker(&["inspect", "-f", "{{.State.Pid}}", &app]);
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    wait_for(&app, "{{.State.Status}}", "exited");
+    goes_back(&device, "EXITED");
+}
+
+#[test]
 fn a_probe_that_fails() {
     let toml = format!(
         "{SOAK}[[health.probes]]\nname = 'answers'\ncommand = ['sh', '-c', 'test ! -e /ill']\nservice = 'app'\ntimeout_ms = 1000\n"
