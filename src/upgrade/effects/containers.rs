@@ -25,7 +25,7 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
             if container.config_hash == service.config_hash && container.state == State::Created {
                 fit += 1;
             } else {
-                world.engine.remove(&container.id, false).await?;
+                world.engine.remove(&container.id, has_own_volumes(service)).await?;
             }
         }
         if fit < service.replicas {
@@ -159,10 +159,16 @@ pub async fn remove_created(world: &mut World<'_>) -> Result<()> {
     for service in beside(world)? {
         for container in extra(world, &service).await? {
             put_down(world, &container.id, grace(&service)).await?;
-            world.engine.remove(&container.id, false).await?;
+            world.engine.remove(&container.id, has_own_volumes(&service)).await?;
         }
     }
     remove_new_resources(world).await
+}
+
+/// Whether the volumes without a name of the service's new containers hold nothing but what these wrote: no container was
+/// there before from which Compose could have carried them over.
+fn has_own_volumes(service: &ServicePlan) -> bool {
+    service.action == Action::Add && service.old.is_empty()
 }
 
 /// Removes the networks and volumes that the new release names and that were not there before: such a volume holds

@@ -6,17 +6,7 @@ use std::process::Command;
 
 use crate::support::stack::{Device, IDLE, Stack, docker};
 
-/// 1.1.0, whose `app` never gets well and whose other services do.
-fn to_be_undone(before: impl FnOnce(&mut Stack), after: &str, sections: &str) -> (Stack, Device) {
-    let mut stack = Stack::new();
-    before(&mut stack);
-    let device = Device::init(&stack);
-    let sick = "healthcheck: {test: [CMD, 'false'], interval: 200ms, retries: 2}";
-    stack.release("1.1.0", |r| {
-        r.service("app", &format!("{IDLE}\n{sick}\n{after}")).sections(sections);
-    });
-    (stack, device)
-}
+const SICK: &str = "healthcheck: {test: [CMD, 'false'], interval: 200ms, retries: 2}";
 
 fn is_there(kind: &str, name: &str) -> bool {
     Command::new("docker").args([kind, "inspect", name]).output().unwrap().status.success()
@@ -24,16 +14,15 @@ fn is_there(kind: &str, name: &str) -> bool {
 
 #[test]
 fn what_somebody_else_made_meanwhile_keeps_its_data() {
-    let first = |stack: &mut Stack| {
-        stack.release("1.0.0", |r| {
-            r.service("app", IDLE);
-        });
-    };
-    let (stack, device) = to_be_undone(
-        first,
-        "volumes: ['fresh:/fresh']\nnetworks: [inner]",
-        "volumes: {fresh: {}}\nnetworks: {inner: {}}",
-    );
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE);
+    });
+    let device = Device::init(&stack);
+    stack.release("1.1.0", |r| {
+        r.service("app", &format!("{IDLE}\n{SICK}\nvolumes: ['fresh:/fresh']\nnetworks: [inner]"))
+            .sections("volumes: {fresh: {}}\nnetworks: {inner: {}}");
+    });
     let named = |name: &str| format!("{}_{name}", stack.project());
     device.killed("applied:create_containers", &["upgrade", "--yes"]);
     assert!(is_there("volume", &named("fresh")) && is_there("network", &named("inner")));
@@ -55,4 +44,30 @@ fn what_somebody_else_made_meanwhile_keeps_its_data() {
     assert!(is_there("network", &network));
     let warned = ended.outcome["warnings"].to_string();
     assert!(warned.contains(&volume) && warned.contains(&network), "{warned}");
+}
+
+#[test]
+fn volumes_without_a_name_go_with_what_was_added_and_stay_with_what_was_there() {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("app", IDLE).service("old", &format!("{IDLE}\nvolumes: [/kept]"));
+    });
+    let device = Device::init(&stack);
+    device.sh("old", "echo precious > /kept/file");
+    stack.release("1.1.0", |r| {
+        r.rebuild("old").service("added", &format!("{IDLE}\nvolumes: [/scratch]"));
+        r.service("app", &format!("{IDLE}\n{SICK}\ndepends_on: [old, added]"));
+    });
+    device.killed("applied:swap:old", &["upgrade", "--yes"]);
+    let volume_of = |service: &str| {
+        let name = device.container(service).name;
+        docker(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", &name])
+    };
+    let (added, kept) = (volume_of("added"), volume_of("old"));
+    assert!(is_there("volume", &added) && is_there("volume", &kept));
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 20, "{ended:#?}");
+    assert!(!is_there("volume", &added), "nobody knows of it any more");
+    assert_eq!(device.sh("old", "cat /kept/file"), "precious");
+    assert_eq!(volume_of("old"), kept);
 }
