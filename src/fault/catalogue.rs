@@ -260,6 +260,9 @@ codes! {
     BackupNeeded "BACKUP_NEEDED" Policy
         "the backup {object} is still needed" "'client status' says what for. Once that has ended, by 'client upgrade' or 'client rollback', it can be deleted."
         "备份 {object} 仍被需要" "请用 'client status' 查看原因；待 'client upgrade' 或 'client rollback' 结束后再删除。";
+    DataNewer "DATA_NEWER" Policy
+        "the data of {object} was written by a newer release" "Get back to that version first ('client upgrade --target VERSION', with --force where it is in quarantine), then restore. To restore it all the same, add --force."
+        "{object} 的数据由更新的版本写入" "请先回到该版本（'client upgrade --target 版本'，被隔离时加 --force），再恢复。如仍要恢复，请加上 --force。";
     RestoreFailed "RESTORE_FAILED" Failed
         "the data of {object} could not be restored" "The former data is kept beside it; read the cause and run the command again."
         "无法恢复 {object} 的数据" "原有数据保留在旁边；请查看原因后重新运行。";
