@@ -3,6 +3,7 @@
 //! Each thing that can be said is a variant of [`Say`]; [`Say::text`] is the only place with its words.
 //! The Chinese wording of the upgrade's main events is fixed by the requirements.
 
+pub mod causes;
 pub mod cli;
 mod data;
 pub mod doctor;

@@ -163,11 +163,14 @@ impl Engine {
             detail.push_str(&format!("; last check: {check}"));
         }
         if finding.code != Code::ImageWrong {
-            let log = self.logs_tail(&watched.container, LOG_LINES).await;
-            if !log.is_empty() {
-                detail.push_str(&format!("; log:\n{log}"));
-            }
+            detail = self.with_log(detail, &watched.container).await;
         }
         Fault::new(finding.code, &watched.service, detail)
+    }
+
+    /// `cause` and what the container's log said last: the container may be gone when somebody reads it.
+    pub async fn with_log(&self, cause: String, container: &str) -> String {
+        let log = self.logs_tail(container, LOG_LINES).await;
+        if log.is_empty() { cause } else { format!("{cause}; log:\n{log}") }
     }
 }

@@ -174,7 +174,8 @@ async fn look(
         };
         let seen = Seen { container, restarts, deaths: &deaths, told_to_end, since, until, over };
         if let Some((code, cause)) = judge(&seen) {
-            return Ok(Some(Fault::new(code, &container.service, cause)));
+            let detail = tools.engine.with_log(cause, &container.id).await;
+            return Ok(Some(Fault::new(code, &container.service, detail)));
         }
     }
     if over {

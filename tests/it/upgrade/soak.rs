@@ -24,7 +24,7 @@ fn on_probation(service: &str, toml: &str) -> (Stack, Device) {
 }
 
 /// The next `client upgrade` goes back to 1.0.0 because of `code`.
-fn goes_back(device: &Device, code: &str) {
+fn goes_back(device: &Device, code: &str) -> serde_json::Value {
     let ended = device.upgrade(&[]);
     assert_eq!(ended.code, 20, "{ended:#?}");
     let outcome = &ended.outcome;
@@ -44,6 +44,7 @@ fn goes_back(device: &Device, code: &str) {
     device.compose(&["up", "-d"]);
     assert_eq!(device.containers(), before);
     assert_eq!(device.upgrade(&[]).code, 11, "it is not tried again by itself");
+    outcome["error"].clone()
 }
 
 fn wait_for(name: &str, format: &str, wanted: &str) {
@@ -78,9 +79,11 @@ fn a_crash_loop_after_the_window() {
 
 #[test]
 fn an_exit_after_the_window() {
-    let (_stack, device) = on_probation("command: [sh, -c, 'sleep 2; exit 3']", SOAK);
+    let (_stack, device) = on_probation("command: [sh, -c, 'sleep 2; echo no ink left; exit 3']", SOAK);
     wait_for(&device.container("app").name, "{{.State.Status}}", "exited");
-    goes_back(&device, "EXITED");
+    let error = goes_back(&device, "EXITED");
+    assert!(error["message"].as_str().unwrap().contains("no ink left"), "its container is gone: {error}");
+    assert!(!error["help"].to_string().contains("docker logs"), "its container is gone: {error}");
 }
 
 #[test]
