@@ -11,7 +11,7 @@ use std::fmt;
 
 pub use catalogue::{Class, Code};
 
-use crate::messages::Lang;
+use crate::messages::{Lang, causes};
 
 /// `Result` with a [`Fault`].
 pub type Result<T, E = Fault> = std::result::Result<T, E>;
@@ -78,7 +78,7 @@ impl Fault {
         match (self.detail.is_empty(), lang) {
             (true, _) => head,
             (false, Lang::En) => format!("{head}: {}", self.detail),
-            (false, Lang::Zh) => format!("{head}：{}", self.detail),
+            (false, Lang::Zh) => format!("{head}：{}", causes::in_chinese(&self.detail)),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Each thing that can be said is a variant of [`Say`]; [`Say::text`] is the only place with its words.
 //! The Chinese wording of the upgrade's main events is fixed by the requirements.
 
+pub mod causes;
 pub mod cli;
 mod data;
 pub mod doctor;
@@ -100,6 +101,7 @@ pub enum Say {
     SoakPassed { version: String },
     SoakStays { version: String, to: String, cause: String, late: bool },
     DataPutBack { backup: String, kept: Option<String> },
+    DataPutAside { backup: String, kept: String, of: String },
     EngineAway { text: String },
     EngineBack { version: String },
     StateRebuilt { cause: String, kept: String },
@@ -269,6 +271,9 @@ impl Say {
             DataPutBack { backup, kept: Some(kept) } => format!(
                 "the data is that of backup {backup} again; what was written since is in backup {kept} ('client backup restore {kept}' brings it back)"
             ),
+            DataPutAside { backup, kept, of } => format!(
+                "the data is that of backup {backup} again; what was written since is in backup {kept}. {of} wrote it, and no older version may be able to read it: get {of} to run first ('client upgrade --target {of}', with --force where it is in quarantine), then restore that backup"
+            ),
             DataPutBack { backup, kept: None } => format!("the data is that of backup {backup} again"),
             EngineAway { text } => format!("waiting for the engine to come back: {text}"),
             EngineBack { version } => format!("the engine is back (version {version})"),
@@ -426,6 +431,9 @@ impl Say {
             }
             DataPutBack { backup, kept: Some(kept) } => format!(
                 "数据已恢复为备份 {backup} 的内容；此后写入的数据在备份 {kept} 中（'client backup restore {kept}' 可恢复）"
+            ),
+            DataPutAside { backup, kept, of } => format!(
+                "数据已恢复为备份 {backup} 的内容；此后写入的数据在备份 {kept} 中，由 {of} 写入，较旧的版本可能无法读取：请先让 {of} 运行（'client upgrade --target {of}'，被隔离时加 --force），再恢复该备份"
             ),
             DataPutBack { backup, kept: None } => format!("数据已恢复为备份 {backup} 的内容"),
             EngineAway { text } => format!("正在等待 Docker Engine 恢复：{text}"),

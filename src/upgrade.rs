@@ -49,7 +49,7 @@ pub use crate::backup::{exchange_inside, send_inside};
 pub use api::*;
 pub use backups::{
     RestoreOptions, backup_copy, backup_create, backup_delete, backup_extract, backup_import, backup_list,
-    backup_prune, backup_restore, backup_show, backup_verify, thaw,
+    backup_prune, backup_restore, backup_show, backup_verify, newer_data, thaw,
 };
 pub use command::{check, download, plan, upgrade};
 pub use doctor::doctor;

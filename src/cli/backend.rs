@@ -14,7 +14,7 @@ use crate::upgrade::{self, Installation, RestoreOptions};
 
 pub use crate::upgrade::{
     INSIDE, SEND, backup_restore, check, doctor, download, exchange_inside, history, history_entry, init,
-    plan, rollback, rollback_plan, send_inside, status, thaw, upgrade,
+    newer_data, plan, rollback, rollback_plan, send_inside, status, thaw, upgrade,
 };
 
 use super::args::BuildArgs;

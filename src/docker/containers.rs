@@ -99,6 +99,8 @@ pub struct Container {
     pub health: Health,
     /// The exit code of its last run.
     pub exit_code: i64,
+    /// The kernel ended it for want of memory.
+    pub oom_killed: bool,
     /// How often the engine restarted it.
     pub restart_count: i64,
     /// When the engine starts it by itself (`no`, `always`, `unless-stopped`, `on-failure`); empty where unknown.

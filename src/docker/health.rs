@@ -150,6 +150,12 @@ impl Engine {
         wake::deaths(self, container, within).await
     }
 
+    /// Whether a container that ended within the last `within` was told to by somebody who asked the engine for it
+    /// (`docker stop`, `docker kill`, Compose); none where the engine has forgotten its end.
+    pub async fn was_told_to_end(&self, container: &str, within: Duration) -> Result<Option<bool>> {
+        wake::was_told_to_end(self, container, within).await
+    }
+
     /// The fault with all that helps to find the cause: the last check's output and the end of the log.
     async fn explain(&self, watched: &Watched, finding: Finding, view: Option<View>) -> Fault {
         let mut detail = finding.cause;
@@ -157,11 +163,14 @@ impl Engine {
             detail.push_str(&format!("; last check: {check}"));
         }
         if finding.code != Code::ImageWrong {
-            let log = self.logs_tail(&watched.container, LOG_LINES).await;
-            if !log.is_empty() {
-                detail.push_str(&format!("; log:\n{log}"));
-            }
+            detail = self.with_log(detail, &watched.container).await;
         }
         Fault::new(finding.code, &watched.service, detail)
+    }
+
+    /// `cause` and what the container's log said last: the container may be gone when somebody reads it.
+    pub async fn with_log(&self, cause: String, container: &str) -> String {
+        let log = self.logs_tail(container, LOG_LINES).await;
+        if log.is_empty() { cause } else { format!("{cause}; log:\n{log}") }
     }
 }

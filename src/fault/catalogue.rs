@@ -230,17 +230,17 @@ codes! {
         "the container of {object} could not be started or stopped" "See its log with 'docker logs'."
         "无法启动或停止 {object} 的容器" "请用 'docker logs' 查看日志。";
     Unhealthy "UNHEALTHY" Failed
-        "{object} is not healthy" "The message has what its check and its log said last; 'docker logs' has more while its container is there."
-        "{object} 不健康" "消息中包含检查与日志的最后内容；容器仍存在时可用 'docker logs' 查看更多。";
+        "{object} is not healthy" "The message has what its check and its log said last. Tell the vendor."
+        "{object} 不健康" "消息中包含检查与日志的最后内容。请联系供应商。";
     HealthTimeout "HEALTH_TIMEOUT" Failed
-        "{object} was not ready in time" "See its log with 'docker logs'. If it is only slow, ask the vendor to give it more time."
-        "{object} 未在规定时间内就绪" "请用 'docker logs' 查看日志。若只是启动较慢，请供应商延长时间。";
+        "{object} was not ready in time" "The message has what its log said last. If it is only slow, ask the vendor to give it more time."
+        "{object} 未在规定时间内就绪" "消息中包含日志的最后内容。若只是启动较慢，请供应商延长时间。";
     Exited "EXITED" Failed
-        "{object} has ended or was restarted" "See its log with 'docker logs'."
-        "{object} 已退出或被重启" "请用 'docker logs' 查看日志。";
+        "{object} has ended or was restarted" "The message has what its log said last. Tell the vendor."
+        "{object} 已退出或被重启" "消息中包含日志的最后内容。请联系供应商。";
     ProbeFailed "PROBE_FAILED" Failed
-        "the probe {object} failed" "See the service's log with 'docker logs'. If the service works, tell the vendor, whose release declares the probe."
-        "探测 {object} 失败" "请用 'docker logs' 查看服务日志。若服务正常，请联系供应商：该探测由版本声明。";
+        "the probe {object} failed" "Tell the vendor, whose release declares the probe."
+        "探测 {object} 失败" "请联系供应商：该探测由版本声明。";
     VolumeChanged "VOLUME_CHANGED" Policy
         "the new release changes the definition of the existing volume {object}" "Nothing was changed, because Compose would drop its data. Ask the vendor to give the volume a new name."
         "新版本更改了已有数据卷 {object} 的定义" "未做任何更改，因为 Compose 会丢弃其数据。请供应商为该卷使用新名称。";
@@ -260,6 +260,9 @@ codes! {
     BackupNeeded "BACKUP_NEEDED" Policy
         "the backup {object} is still needed" "'client status' says what for. Once that has ended, by 'client upgrade' or 'client rollback', it can be deleted."
         "备份 {object} 仍被需要" "请用 'client status' 查看原因；待 'client upgrade' 或 'client rollback' 结束后再删除。";
+    DataNewer "DATA_NEWER" Policy
+        "the data of {object} was written by a newer release" "Get back to that version first ('client upgrade --target VERSION', with --force where it is in quarantine), then restore. To restore it all the same, add --force."
+        "{object} 的数据由更新的版本写入" "请先回到该版本（'client upgrade --target 版本'，被隔离时加 --force），再恢复。如仍要恢复，请加上 --force。";
     RestoreFailed "RESTORE_FAILED" Failed
         "the data of {object} could not be restored" "The former data is kept beside it; read the cause and run the command again."
         "无法恢复 {object} 的数据" "原有数据保留在旁边；请查看原因后重新运行。";

@@ -104,6 +104,10 @@ words! {
     NothingToDo "nothing to do" "无需操作";
     InstalledVersion { version } "{version} is installed" "已安装 {version}";
     Changed { from, to } "the stack went from {from} to {to}" "应用已从 {from} 变更为 {to}";
+    InPlace { version } "{version} is in place" "{version} 已就位";
+    DataRestored { version } "the data is restored, and {version} runs" "数据已恢复，{version} 正在运行";
+    RestoreUndone { version } "the data could not be restored; that of before is back, and {version} runs"
+        "数据未能恢复；已回到之前的数据，{version} 正在运行";
     FailedUnchanged "it failed; nothing was changed" "操作失败；未做任何更改";
     FailedTo { to } "the change to {to} failed; nothing was changed" "变更到 {to} 失败；未做任何更改";
     FailedBack { to, back } "the change to {to} failed; the stack is back on {back}"

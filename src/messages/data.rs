@@ -43,6 +43,11 @@ pub enum DataNote {
         /// Where.
         path: String,
     },
+    /// A volume or network came while a change was under way, and not by it.
+    Strange {
+        /// Its name.
+        name: String,
+    },
     /// What a version that failed wrote is in no backup.
     NotKept {
         /// Why.
@@ -84,6 +89,9 @@ impl DataNote {
             InRelease { service, path } => format!(
                 "the service {service} writes to {path} in the release's own folder: that is in no backup, and the next version does not see it. Put {path} into 'persist', or \"{path}\" into backup.exclude"
             ),
+            Strange { name } => format!(
+                "{name} bears the project's label and was made by somebody else while the change was under way; it is left as it is"
+            ),
             NotKept { cause } => format!(
                 "the data of before comes back, and what was written since could not be kept: {cause}"
             ),
@@ -114,6 +122,7 @@ impl DataNote {
             InRelease { service, path } => format!(
                 "服务 {service} 写入版本目录内的 {path}：不会备份，升级后也看不到这些数据。请将 {path} 加入 'persist'，或将 \"{path}\" 加入 backup.exclude"
             ),
+            Strange { name } => format!("{name} 带有本项目的标签，但是在变更期间由他人创建；保持不变"),
             NotKept { cause } => format!("恢复之前的数据，此后写入的数据未能保留：{cause}"),
             Unarchived { id, cause } => format!(
                 "备份 {id} 的归档未能写入（{cause}）；数据的副本保留在 backups/ 中，可用于恢复，下一个命令会重试"

@@ -38,6 +38,7 @@ pub enum Look {
     ContainerStopped { name: String, state: &'static str, project: String, service: String },
     ContainerForeign { name: String, version: String },
     ContainerUnhealthy { name: String },
+    OfChange,
 }
 
 impl Look {
@@ -122,6 +123,8 @@ impl Look {
             ContainerStopped { name, state, .. } => format!("{name} does not run ({state})"),
             ContainerForeign { name, version } if zh => format!("{name} 使用的不是 {version} 的镜像"),
             ContainerForeign { name, version } => format!("{name} was not made from the image of {version}"),
+            OfChange if zh => "容器属于尚未结束的变更".into(),
+            OfChange => "the containers are those of a change that has not ended".into(),
             ContainerUnhealthy { name } if zh => format!("{name} 不健康"),
             ContainerUnhealthy { name } => format!("{name} is not healthy"),
         }
@@ -206,6 +209,10 @@ impl Look {
             ContainerMissing { .. } => {
                 ["Run 'client upgrade': it makes it again.", "请运行 'client upgrade'，它会重新创建该容器。"]
             }
+            OfChange => [
+                "Start, stop and remove nothing by hand: the change that has not ended decides about it.",
+                "请勿手动启动、停止或删除：由尚未结束的变更决定。",
+            ],
             Held => ["Run 'client doctor --fix'.", "请运行 'client doctor --fix'。"],
             BackupUnarchived { .. } => [
                 "Free space; then 'client backup prune', or the next command that changes something, writes it.",

@@ -11,12 +11,13 @@ use super::installation::Installation;
 use super::journal::{ChangeState, Journal};
 use super::plan::{Facts, Kind, Plan};
 use super::world::World;
-use super::{analyse, needed, rebuild, repair, running, unarchived};
+use super::{analyse, needed, rebuild, repair, rollback, running, unarchived};
 use crate::backup::{
     BackupManager, Copied, Entry, ImportRequest, Kind as BackupKind, Packing, PartKind, PartRecord, Record,
     RestoreTarget, Status,
 };
 use crate::fault::{Code, Fault, IoContext, Result};
+use crate::messages::Say;
 use crate::progress::{Outcome, Progress, Step};
 use crate::release::Version;
 use crate::release::info::is_safe_relative;
@@ -95,6 +96,22 @@ pub async fn backup_verify(installation: &Installation, id: &str) -> Result<Reco
 pub struct RestoreOptions {
     /// Volumes (Compose keys), persist paths or parts (`volumes/pgdata`), or paths inside one of these; empty: everything.
     pub only: Vec<String>,
+    /// Also where the data is of a newer release that changed it.
+    pub force: bool,
+}
+
+/// What speaks against restoring backup `id` onto the version that is installed: a newer one wrote it in a way of its own.
+pub fn newer_data(installation: &Installation, id: &str) -> Result<Option<Fault>> {
+    let record = installation.backup_manager().get(id)?;
+    let base = running::base(installation)?;
+    let of = record.version.filter(|of| *of > base);
+    Ok(match of {
+        Some(of) if rollback::outgrew(installation, &of, &base)? => {
+            let cause = format!("{of} wrote it, and {base}, which is installed, may not be able to read it");
+            Some(Fault::new(Code::DataNewer, format!("backup {}", record.id), cause))
+        }
+        _ => None,
+    })
 }
 
 /// Unpacks a backup, or parts of it, into a folder beside the stack, which goes on. Each part comes under its name.
@@ -212,7 +229,16 @@ pub async fn backup_restore(
         Ok((record, only))
     })
     .await?;
-    let told = repair::put_back(installation, progress)?;
+    let mut told = Vec::new();
+    if let Some(fault) = newer_data(installation, &record.id)? {
+        if !options.force {
+            return Err(fault);
+        }
+        let text = fault.message(progress.lang());
+        progress.warning(Step::CheckingUpdates, Say::Warning { text: text.clone() });
+        told.push(text);
+    }
+    told.extend(repair::put_back(installation, progress)?);
     let plan = Plan { only, ..restore_plan(&running::base(installation)?) };
     let mut outcome = change::begin(installation, &tools, plan, Some(&record.id), progress).await.outcome;
     outcome.warnings.splice(0..0, told);

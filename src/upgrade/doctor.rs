@@ -1,8 +1,10 @@
 //! `client doctor`: looks at everything an upgrade depends on and says how to mend it.
 
 mod backups;
+mod containers;
 mod current;
 mod held;
+mod under_way;
 
 use std::path::Path;
 
@@ -10,8 +12,6 @@ use super::api::Finding;
 use super::change::Tools;
 use super::edits::{self, Edit};
 use super::installation::Installation;
-use super::journal::Journal;
-use super::standing::{self, Kind, Trouble};
 use super::{pointers, rebuild, releases, ways};
 use crate::fault::{Fault, Result};
 use crate::layout::Pointer;
@@ -56,7 +56,9 @@ pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding>
             return report.findings;
         }
     };
-    // First, because what else is mended needs room.
+    // First, because it decides about much of the rest.
+    let moving = report.under_way(&installation, lock.is_some());
+    // Then, because what else is mended needs room.
     let freed = match &lock {
         Some(_) => backups::free_room(&installation, progress).await,
         None => Ok(()),
@@ -70,10 +72,9 @@ pub async fn doctor(root: &Path, fix: bool, progress: &Progress) -> Vec<Finding>
         // Before the rest looks at containers.
         report.held(&installation, tools, lock.is_some()).await;
         report.ways(&installation, tools, lock.is_some(), progress).await;
-        report.containers(&installation, tools).await;
+        report.containers(&installation, tools, moving).await;
     }
     report.pointers(&installation);
-    report.unfinished(&installation);
     report.backups(&installation, freed);
     report.findings
 }
@@ -167,51 +168,6 @@ impl Report {
                 }
                 Err(fault) => self.bad("pointers", &fault),
             }
-        }
-    }
-
-    fn unfinished(&mut self, installation: &Installation) {
-        match Journal::new(installation.store.clone()).unfinished() {
-            Ok(None) => self.good("journal", Look::NothingUnfinished),
-            Ok(Some(change)) => {
-                self.worry("journal", Look::Unfinished { id: change.id, state: change.state.name() })
-            }
-            Err(fault) => self.bad("journal", &fault),
-        }
-    }
-
-    /// The containers of the version that is installed.
-    async fn containers(&mut self, installation: &Installation, tools: &Tools) {
-        let version = match pointers::read(&installation.layout, Pointer::Current) {
-            Ok(Some(version)) => version,
-            // Told with the pointers.
-            Ok(None) | Err(_) => return,
-        };
-        match standing::is_down(installation, tools).await {
-            Ok(false) => {}
-            Ok(true) => {
-                let current = installation.layout.current().display().to_string();
-                return self.broken("containers", Look::StackDown { current });
-            }
-            Err(fault) => return self.bad("containers", &fault),
-        }
-        let troubles = match standing::troubles(installation, tools, &version).await {
-            Ok(troubles) => troubles,
-            Err(fault) => return self.bad("containers", &fault),
-        };
-        if troubles.is_empty() {
-            self.good("containers", Look::ContainersWell { version: version.to_string() });
-        }
-        for Trouble { service, kind } in troubles {
-            let version = version.to_string();
-            let project = installation.settings.project.clone();
-            let look = match kind {
-                Kind::Missing => Look::ContainerMissing { service },
-                Kind::Stopped(name, state) => Look::ContainerStopped { name, state, project, service },
-                Kind::Foreign(name) => Look::ContainerForeign { name, version },
-                Kind::Unhealthy(name) => Look::ContainerUnhealthy { name },
-            };
-            self.broken("containers", look);
         }
     }
 

@@ -207,19 +207,41 @@ fn backup_to_restore(
     fits.map(Some).ok_or_else(missing)
 }
 
+/// Whether `to` cannot be expected to read the data that the newer `of` wrote: a release on the way migrates it, or nothing
+/// here knows what `of` was.
+pub fn outgrew(installation: &Installation, of: &Version, to: &Version) -> Result<bool> {
+    if of <= to {
+        return Ok(false);
+    }
+    let layout = &installation.layout;
+    let mut known = recorded(installation)?;
+    // Also one that failed and was never recorded.
+    for version in releases::versions(layout)? {
+        known.extend(releases::info(layout, &version)?);
+    }
+    let between = |version: &Version| version > to && version <= of;
+    Ok(known.iter().all(|info| info.version != *of)
+        || known.iter().any(|info| between(&info.version) && info.migrates_data)
+        || skipped_migrations(installation)?.iter().any(between))
+}
+
 /// Whether any release after `to`, up to `from`, says that it migrates data; also one whose folder is gone, and one that
 /// was skipped on the way.
 fn migrated(installation: &Installation, from: &Version, to: &Version) -> Result<bool> {
-    let rows: Vec<String> = installation
-        .store
-        .with(|db| db.prepare("SELECT info FROM releases")?.query_map([], |row| row.get(0))?.collect())?;
-    for row in rows {
-        let info = ReleaseInfo::from_json(row.as_bytes(), "state.db")?;
+    for info in recorded(installation)? {
         if info.version > *to && info.version <= *from && info.migrates_data {
             return Ok(true);
         }
     }
     Ok(skipped_migrations(installation)?.iter().any(|version| version > to && version <= from))
+}
+
+/// Every release that was ever installed here, as far as it is recorded.
+fn recorded(installation: &Installation) -> Result<Vec<ReleaseInfo>> {
+    let rows: Vec<String> = installation
+        .store
+        .with(|db| db.prepare("SELECT info FROM releases")?.query_map([], |row| row.get(0))?.collect())?;
+    rows.iter().map(|row| ReleaseInfo::from_json(row.as_bytes(), "state.db")).collect()
 }
 
 /// The releases that migrate data and were skipped by upgrades of this installation, as their plans say.

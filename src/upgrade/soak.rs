@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use self::verdict::{Seen, judge};
+use self::verdict::{KILLED, Seen, judge};
 use super::api::DataChoice;
 use super::change::{self, Tools};
 use super::ending::Ended;
@@ -168,9 +168,14 @@ async fn look(
             0 => Vec::new(),
             _ => tools.engine.deaths(&container.id, since).await?,
         };
-        let seen = Seen { container, restarts, deaths: &deaths, since, until, over };
+        let told_to_end = match container.exit_code {
+            KILLED if !container.is_running() => tools.engine.was_told_to_end(&container.id, since).await?,
+            _ => None,
+        };
+        let seen = Seen { container, restarts, deaths: &deaths, told_to_end, since, until, over };
         if let Some((code, cause)) = judge(&seen) {
-            return Ok(Some(Fault::new(code, &container.service, cause)));
+            let detail = tools.engine.with_log(cause, &container.id).await;
+            return Ok(Some(Fault::new(code, &container.service, detail)));
         }
     }
     if over {

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod ahead;
+mod belongings;
 mod bucket;
 mod consistency;
 mod copies;

@@ -40,6 +40,9 @@ pub enum BackupCommand {
         /// Do not ask for consent.
         #[arg(short, long)]
         yes: bool,
+        /// Also where the data is of a newer release that migrates it.
+        #[arg(long)]
+        force: bool,
     },
     /// Copy all backups that have no copy yet to the folder or bucket of backup.copy in client.toml, and read the copies back.
     Copy,

@@ -65,7 +65,7 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             one(&backup, Words::BackupIntact { id: &backup.id }, context)
         }
         BackupCommand::Restore { id, only, to: Some(to), .. } => {
-            let (id, options) = (whole(&id, &installation).await?, RestoreOptions { only });
+            let (id, options) = (whole(&id, &installation).await?, RestoreOptions { only, force: false });
             let (backup, warnings) =
                 backend::backup_extract(&installation, &id, &options, &to, progress).await?;
             for text in warnings {
@@ -73,12 +73,10 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             }
             one(&backup, Words::BackupExtracted { id: &backup.id, to: &to.display().to_string() }, context)
         }
-        BackupCommand::Restore { id, only, to: None, yes } => {
-            let id =
-                agreed(&id, yes, "backup restore", |id| Words::AskRestore { id }, &installation, context)
-                    .await?;
-            let outcome =
-                backend::backup_restore(&installation, &id, &RestoreOptions { only }, progress).await?;
+        BackupCommand::Restore { id, only, to: None, yes, force } => {
+            let (id, told) = restorable(&id, yes, &installation, context).await?;
+            let options = RestoreOptions { only, force: force || told };
+            let outcome = backend::backup_restore(&installation, &id, &options, progress).await?;
             Ok(Answer::Change(Box::new(outcome)))
         }
         BackupCommand::Copy => {
@@ -107,6 +105,26 @@ pub async fn run(command: BackupCommand, context: &Context) -> Result<Answer> {
             Answer::report(&List { schema: 1, backups: &deleted }, text)
         }
     }
+}
+
+/// The whole ID, once there is consent to its restore; and whether whoever agreed was told that the data is of a newer
+/// release.
+async fn restorable(
+    given: &str,
+    yes: bool,
+    installation: &Installation,
+    context: &Context,
+) -> Result<(String, bool)> {
+    if yes {
+        return Ok((whole(given, installation).await?, false));
+    }
+    consent::must_be_possible(context, "backup restore")?;
+    let id = whole(given, installation).await?;
+    let newer = backend::newer_data(installation, &id)?;
+    let summary = newer.as_ref().map(|fault| fault.message(context.talk.lang) + "\n").unwrap_or_default();
+    let question = context.talk.say(Words::AskRestore { id: &id });
+    consent::ask(context, "backup restore", &summary, &question).await?;
+    Ok((id, newer.is_some()))
 }
 
 /// The whole ID, once there is consent to what the command does with that backup.

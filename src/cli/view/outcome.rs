@@ -30,6 +30,10 @@ pub fn headline(outcome: &Outcome, look: Look) -> String {
         (true, Some(version), _) if outcome.reason == "installed_newer" => Words::InstalledNewer { version },
         (true, Some(version), _) if outcome.reason == "up_to_date" => Words::UpToDate { version },
         (true, _, Some(version)) if outcome.fetched_ahead => Words::FetchedAhead { version },
+        (true, Some(from), Some(to)) if from == to => match is_restore(outcome) {
+            true => Words::DataRestored { version: to },
+            false => Words::InPlace { version: to },
+        },
         (true, Some(from), Some(to)) => Words::Changed { from, to },
         (true, None, Some(version)) => Words::InstalledVersion { version },
         (true, _, None) => Words::NothingToDo,
@@ -38,11 +42,17 @@ pub fn headline(outcome: &Outcome, look: Look) -> String {
     look.say(words)
 }
 
+/// A change that brings nothing but data.
+fn is_restore(outcome: &Outcome) -> bool {
+    outcome.strategy == "none" && outcome.from == outcome.to
+}
+
 fn failure<'a>(outcome: &'a Outcome, to: &'a str) -> Words<'a> {
     match (outcome.exit_code, outcome.rolled_back_to.as_deref()) {
         (exit::NEEDS_PERSON, _) => Words::FailedStuck { to },
         (exit::INTERRUPTED, _) => Words::FailedInterrupted,
         (exit::FACTORY, Some(back)) => Words::FailedFactory { to, back },
+        (_, Some(version)) if is_restore(outcome) => Words::RestoreUndone { version },
         (_, Some(back)) => Words::FailedBack { to, back },
         (_, None) if outcome.to.is_some() => Words::FailedTo { to },
         (_, None) => Words::FailedUnchanged,
@@ -178,5 +188,22 @@ mod tests {
             assert_eq!(headline(&outcome, EN), words);
             assert!(!headline(&outcome, ZH).is_ascii());
         }
+    }
+
+    #[test]
+    fn who_stays_where_one_was_did_not_go_there() {
+        let stayed = |strategy: &str, ok| Outcome {
+            ok,
+            from: Some("2.0.0".into()),
+            to: Some("2.0.0".into()),
+            strategy: strategy.into(),
+            reason: "forced".into(),
+            rolled_back_to: (!ok).then(|| "2.0.0".into()),
+            ..upgraded()
+        };
+        assert_eq!(headline(&stayed("none", true), EN), "the data is restored, and 2.0.0 runs");
+        assert_eq!(headline(&stayed("full", true), EN), "2.0.0 is in place");
+        let undone = headline(&stayed("none", false), EN);
+        assert_eq!(undone, "the data could not be restored; that of before is back, and 2.0.0 runs");
     }
 }

@@ -33,6 +33,7 @@ pub(in crate::docker) fn container(found: ContainerInspectResponse) -> Container
         state: state.status.map_or(State::Dead, run_state),
         health: health(state.health.and_then(|health| health.status)),
         exit_code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
         restart_count: found.restart_count.unwrap_or_default(),
         restart_policy: found
             .host_config

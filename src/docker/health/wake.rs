@@ -14,6 +14,8 @@ use crate::fault::Result;
 
 /// How long to trust that no event means no change.
 const POLL: Duration = Duration::from_secs(1);
+/// As the engine's events tell it.
+const SIGKILL: &str = "9";
 
 /// The events of one container, with a slow poll behind them.
 pub(super) struct Wake {
@@ -51,19 +53,48 @@ impl Wake {
 
 /// See [`Engine::deaths`].
 pub(super) async fn deaths(engine: &Engine, container: &str, within: Duration) -> Result<Vec<i64>> {
-    let filters =
-        HashMap::from([("type", vec!["container"]), ("container", vec![container]), ("event", vec!["die"])]);
-    let now = time::OffsetDateTime::now_utc().unix_timestamp();
-    let since = (now - within.as_secs() as i64).to_string();
-    let options =
-        EventsOptionsBuilder::default().since(&since).until(&now.to_string()).filters(&filters).build();
-    let events: Vec<EventMessage> = engine
-        .docker
-        .events(Some(options))
-        .try_collect()
-        .await
-        .map_err(|error| engine.fault(container, error))?;
+    let events = past(engine, container, within, vec!["die"]).await?;
     let mut times: Vec<i64> = events.into_iter().filter_map(|event| event.time).collect();
     times.sort_unstable();
     Ok(times)
+}
+
+/// See [`Engine::was_told_to_end`].
+pub(super) async fn was_told_to_end(
+    engine: &Engine,
+    container: &str,
+    within: Duration,
+) -> Result<Option<bool>> {
+    let mut events = past(engine, container, within, vec!["start", "die", "kill", "stop"]).await?;
+    let is = |event: &EventMessage, action: &str| event.action.as_deref() == Some(action);
+    if let Some(last) = events.iter().rposition(|event| is(event, "start")) {
+        events.drain(..=last);
+    }
+    if !events.iter().any(|event| is(event, "die")) {
+        return Ok(None);
+    }
+    // A stop is told before the end or after it. Other signals only have a service read its settings again.
+    let kills = |event: &EventMessage| {
+        let attributes = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
+        is(event, "kill")
+            && attributes.and_then(|all| all.get("signal")).is_some_and(|signal| signal == SIGKILL)
+    };
+    Ok(Some(events.iter().any(|event| is(event, "stop") || kills(event))))
+}
+
+/// What the engine still remembers of a container, oldest first.
+async fn past(
+    engine: &Engine,
+    container: &str,
+    within: Duration,
+    what: Vec<&str>,
+) -> Result<Vec<EventMessage>> {
+    let filters =
+        HashMap::from([("type", vec!["container"]), ("container", vec![container]), ("event", what)]);
+    let now = time::OffsetDateTime::now_utc();
+    let since = (now.unix_timestamp() - within.as_secs() as i64).to_string();
+    // To the very moment: the engine cuts whole seconds off.
+    let until = format!("{}.{:09}", now.unix_timestamp(), now.nanosecond());
+    let options = EventsOptionsBuilder::default().since(&since).until(&until).filters(&filters).build();
+    engine.docker.events(Some(options)).try_collect().await.map_err(|error| engine.fault(container, error))
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::docker::{Container, Model, ReadyPolicy, Service, State, Watched};
+use crate::docker::{Container, Model, ReadyPolicy, Resource, Service, State, Watched};
 use crate::fault::{Code, Fault, Result};
-use crate::messages::Say;
+use crate::messages::{DataNote, Say};
 use crate::progress::Step;
 use crate::upgrade::analyse::{self, NEW_MODEL};
 use crate::upgrade::plan::{Action, ServicePlan};
@@ -25,7 +25,7 @@ pub async fn create(world: &mut World<'_>) -> Result<()> {
             if container.config_hash == service.config_hash && container.state == State::Created {
                 fit += 1;
             } else {
-                world.engine.remove(&container.id, false).await?;
+                world.engine.remove(&container.id, has_own_volumes(service)).await?;
             }
         }
         if fit < service.replicas {
@@ -159,22 +159,44 @@ pub async fn remove_created(world: &mut World<'_>) -> Result<()> {
     for service in beside(world)? {
         for container in extra(world, &service).await? {
             put_down(world, &container.id, grace(&service)).await?;
-            world.engine.remove(&container.id, false).await?;
+            world.engine.remove(&container.id, has_own_volumes(&service)).await?;
         }
     }
-    let change = world.change()?;
-    let known: BTreeSet<&String> = change.networks_before.iter().collect();
-    for network in world.engine.project_networks(world.project()).await? {
-        if !known.contains(&network) {
-            world.engine.remove_network(&network).await?;
+    remove_new_resources(world).await
+}
+
+/// Whether the volumes without a name of the service's new containers hold nothing but what these wrote: no container was
+/// there before from which Compose could have carried them over.
+fn has_own_volumes(service: &ServicePlan) -> bool {
+    service.action == Action::Add && service.old.is_empty()
+}
+
+/// Removes the networks and volumes that the new release names and that were not there before: such a volume holds
+/// nothing but what the failed version wrote. What else bears the project's name since then is somebody's own.
+async fn remove_new_resources(world: &mut World<'_>) -> Result<()> {
+    let (change, project) = (world.change()?.clone(), world.project().to_owned());
+    let model = Model::from_file(&world.work_file(NEW_MODEL)?)?;
+    let own = |of: Vec<Resource>| -> BTreeSet<String> {
+        of.into_iter().filter(|one| !one.external).map(|one| one.name).collect()
+    };
+    let (networks, volumes) = (own(model.networks()), own(model.volumes()));
+    let mut strange = Vec::new();
+    for network in world.engine.project_networks(&project).await? {
+        match change.networks_before.contains(&network) {
+            true => {}
+            false if networks.contains(&network) => world.engine.remove_network(&network).await?,
+            false => strange.push(network),
         }
     }
-    // A volume that did not exist before this change holds nothing but what the failed version wrote.
-    let known: BTreeSet<&String> = change.volumes_before.iter().collect();
-    for volume in world.engine.project_volumes(world.project()).await? {
-        if !known.contains(&volume) {
-            world.engine.remove_volume(&volume).await?;
+    for volume in world.engine.project_volumes(&project).await? {
+        match change.volumes_before.contains(&volume) {
+            true => {}
+            false if volumes.contains(&volume) => world.engine.remove_volume(&volume).await?,
+            false => strange.push(volume),
         }
+    }
+    for name in strange {
+        world.warn(Step::RollingBack, Say::Data(DataNote::Strange { name }))?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::messages::{DataNote, Say};
 use crate::progress::Step;
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::plan::Action;
+use crate::upgrade::rollback;
 use crate::upgrade::world::World;
 
 /// Undoes a backup step: nothing stays frozen, and where the new release migrates data and was started, the
@@ -108,7 +109,24 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     }
     let facts = world.facts();
     let kept = facts.safety_backup_id.clone().or_else(|| facts.backup_id.clone()).filter(|kept| kept != id);
-    world.warn(Step::StoppingServices, Say::DataPutBack { backup: id.to_owned(), kept })
+    let say = put_back_words(world, id, kept)?;
+    world.warn(Step::StoppingServices, say)
+}
+
+/// What is told of data that came back, and of the backup `kept` of what was there until now.
+fn put_back_words(world: &World<'_>, id: &str, kept: Option<String>) -> Result<Say> {
+    let backup = id.to_owned();
+    let stays = if world.undoing { world.plan.from.as_ref() } else { Some(&world.plan.to) };
+    let of = match &kept {
+        Some(kept) => world.installation.backup_manager().get(kept)?.version,
+        None => None,
+    };
+    Ok(match (kept, of, stays) {
+        (Some(kept), Some(of), Some(stays)) if rollback::outgrew(world.installation, &of, stays)? => {
+            Say::DataPutAside { backup, kept, of: of.to_string() }
+        }
+        (kept, ..) => Say::DataPutBack { backup, kept },
+    })
 }
 
 /// The program that replaces what only the engine can reach; none where it is not needed. An error where it is needed

@@ -12,8 +12,11 @@ use crate::fault::Code;
 const LOOP_RESTARTS: u64 = 3;
 /// See [`LOOP_RESTARTS`].
 const LOOP_WINDOW: Duration = Duration::from_secs(300);
-/// Exit codes of a process that was told to end (SIGKILL, SIGTERM) or ended well: a person stopped it.
-const STOPPED: [i64; 3] = [0, 137, 143];
+/// Exit codes of a process that was told to end (SIGKILL, SIGTERM) or ended well: a person stopped it, as far as nothing
+/// else is known.
+const STOPPED: [i64; 3] = [0, KILLED, 143];
+/// That of one that was ended by SIGKILL, which the kernel sends as well.
+pub const KILLED: i64 = 137;
 
 /// A container as it is seen now.
 pub struct Seen<'a> {
@@ -23,6 +26,8 @@ pub struct Seen<'a> {
     pub restarts: u64,
     /// When it ended, as far as the engine remembers, in seconds since 1970.
     pub deaths: &'a [i64],
+    /// Whether somebody had the engine end it; none where that is not known.
+    pub told_to_end: Option<bool>,
     /// How long ago the probation began.
     pub since: Duration,
     /// When it is over, in seconds since 1970: what happens later is none of its business.
@@ -44,10 +49,16 @@ pub fn judge(seen: &Seen<'_>) -> Option<(Code, String)> {
     let always = matches!(container.restart_policy.as_str(), "always" | "unless-stopped");
     let ended = matches!(container.state, State::Exited | State::Dead);
     let in_time = !seen.over || ended_at(container).is_some_and(|at| at <= seen.until);
-    if ended && in_time && !always && !STOPPED.contains(&container.exit_code) {
-        return Some((Code::Exited, format!("it exited with code {}", container.exit_code)));
+    if !ended || !in_time || always {
+        return None;
     }
-    None
+    if container.oom_killed {
+        return Some((Code::Exited, "it was killed for want of memory".into()));
+    }
+    // Nobody sent that signal by the engine: the kernel did, or the process itself.
+    let killed = container.exit_code == KILLED && seen.told_to_end == Some(false);
+    let crashed = killed || !STOPPED.contains(&container.exit_code);
+    crashed.then(|| (Code::Exited, format!("it exited with code {}", container.exit_code)))
 }
 
 /// The engine forgets events soon, and always knows the count: often enough for the time there was, or still at it.
@@ -130,8 +141,15 @@ mod tests {
             ),
         ];
         for (what, container, restarts, deaths, since, expected) in table {
-            let seen =
-                Seen { container: &container, restarts, deaths: &deaths, since, until: 4000, over: false };
+            let seen = Seen {
+                container: &container,
+                restarts,
+                deaths: &deaths,
+                told_to_end: Option::None,
+                since,
+                until: 4000,
+                over: false,
+            };
             assert_eq!(judge(&seen).map(|(code, _)| code), expected, "{what}");
         }
     }
@@ -164,9 +182,38 @@ mod tests {
         ];
         for (what, container, restarts, deaths, expected) in table {
             let since = Duration::from_secs(86400);
-            let seen =
-                Seen { container: &container, restarts, deaths: &deaths, since, until: 600, over: true };
+            let seen = Seen {
+                container: &container,
+                restarts,
+                deaths: &deaths,
+                told_to_end: None,
+                since,
+                until: 600,
+                over: true,
+            };
             assert_eq!(judge(&seen).map(|(code, _)| code), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_kill_that_nobody_asked_for_is_a_crash() {
+        let killed = |policy, oom_killed| Container {
+            oom_killed,
+            ..container(State::Exited, Health::None, policy, KILLED)
+        };
+        let table = [
+            ("by a person", killed("no", false), Some(true), false),
+            ("nobody knows by whom", killed("no", false), None, false),
+            ("by the kernel of a machine without memory", killed("no", false), Some(false), true),
+            ("for its own want of memory", killed("no", true), None, true),
+            ("for that, and then stopped by a person", killed("always", true), Some(true), false),
+        ];
+        for (what, container, told_to_end, speaks) in table {
+            let since = Duration::from_secs(60);
+            let (restarts, deaths, until) = (0, &[][..], 600);
+            let seen =
+                Seen { container: &container, restarts, deaths, told_to_end, since, until, over: false };
+            assert_eq!(judge(&seen).is_some(), speaks, "{what}");
         }
     }
 }

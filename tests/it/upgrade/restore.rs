@@ -90,3 +90,27 @@ fn it_is_unpacked_beside_the_stack_as_tar_would() {
     assert!(device.client(&some).status.success());
     assert!(only.join("persist/data").is_dir() && !only.join("volumes").exists());
 }
+
+#[test]
+fn data_that_a_newer_release_migrated_is_not_put_under_an_older_one_unasked() {
+    let (mut stack, device) = installed();
+    fill(&device);
+    stack.release("1.1.0", |r| {
+        r.rebuild("db").toml("migrates_data = true\n");
+    });
+    assert_eq!(device.upgrade(&[]).code, 0);
+    let ended = device.rollback(&[]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let kept = ended.outcome["backup_id"].as_str().unwrap().to_owned();
+    let warned = ended.outcome["warnings"].to_string();
+    assert!(warned.contains(&kept) && warned.contains("client upgrade --target 1.1.0"), "{warned}");
+    assert!(!warned.contains("backup restore"), "it is not the next command: {warned}");
+
+    let before = (device.containers(), state(&device));
+    let refused = device.run(&["backup", "restore", &kept, "--yes"]);
+    assert_eq!((refused.code, &refused.outcome["error"]["code"]), (11, &"DATA_NEWER".into()), "{refused:#?}");
+    assert_eq!((device.containers(), state(&device)), before, "nothing was touched");
+    let forced = device.run(&["backup", "restore", &kept, "--yes", "--force"]);
+    assert_eq!(forced.code, 0, "{forced:#?}");
+    assert!(forced.outcome["warnings"].to_string().contains("1.1.0 wrote it"), "{forced:#?}");
+}

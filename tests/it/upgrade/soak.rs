@@ -24,7 +24,7 @@ fn on_probation(service: &str, toml: &str) -> (Stack, Device) {
 }
 
 /// The next `client upgrade` goes back to 1.0.0 because of `code`.
-fn goes_back(device: &Device, code: &str) {
+fn goes_back(device: &Device, code: &str) -> serde_json::Value {
     let ended = device.upgrade(&[]);
     assert_eq!(ended.code, 20, "{ended:#?}");
     let outcome = &ended.outcome;
@@ -44,6 +44,7 @@ fn goes_back(device: &Device, code: &str) {
     device.compose(&["up", "-d"]);
     assert_eq!(device.containers(), before);
     assert_eq!(device.upgrade(&[]).code, 11, "it is not tried again by itself");
+    outcome["error"].clone()
 }
 
 fn wait_for(name: &str, format: &str, wanted: &str) {
@@ -78,8 +79,39 @@ fn a_crash_loop_after_the_window() {
 
 #[test]
 fn an_exit_after_the_window() {
-    let (_stack, device) = on_probation("command: [sh, -c, 'sleep 2; exit 3']", SOAK);
+    let (_stack, device) = on_probation("command: [sh, -c, 'sleep 2; echo no ink left; exit 3']", SOAK);
     wait_for(&device.container("app").name, "{{.State.Status}}", "exited");
+    let error = goes_back(&device, "EXITED");
+    assert!(error["message"].as_str().unwrap().contains("no ink left"), "its container is gone: {error}");
+    assert!(!error["help"].to_string().contains("docker logs"), "its container is gone: {error}");
+}
+
+#[test]
+fn a_kill_for_want_of_memory() {
+    let greedy = "command: [sh, -c, 'until test -e /go; do sleep 0.1; done; exec busybox tail /dev/zero']";
+    let (_stack, device) = on_probation(&format!("{greedy}\nmem_limit: 16m\nmemswap_limit: 16m"), SOAK);
+    let app = device.container("app").name;
+    docker(&["exec", &app, "touch", "/go"]);
+    wait_for(&app, "{{.State.Status}}", "exited");
+    assert_eq!(docker(&["inspect", "-f", "{{.State.ExitCode}}", &app]), "137", "as after a 'docker kill'");
+    goes_back(&device, "EXITED");
+}
+
+#[test]
+fn a_kill_that_nobody_asked_the_engine_for_is_one_and_a_person_s_is_none() {
+    let (_stack, device) = on_probation(IDLE, SOAK);
+    let app = device.container("app").name;
+    for stop in [&["kill", &app][..], &["stop", "-t", "0", &app]] {
+        docker(stop);
+        wait_for(&app, "{{.State.ExitCode}}", "137");
+        let ended = device.upgrade(&[]);
+        assert_eq!(ended.code, 0, "{stop:?}: {ended:#?}");
+        docker(&["start", &app]);
+    }
+    // As the kernel of a machine without memory does.
+    let pid = docker(&["inspect", "-f", "{{.State.Pid}}", &app]);
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    wait_for(&app, "{{.State.Status}}", "exited");
     goes_back(&device, "EXITED");
 }
 

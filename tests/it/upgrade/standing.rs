@@ -92,3 +92,44 @@ fn the_doctor_tells_what_does_not_run_or_is_another_release_s() {
     docker(&command.split(' ').skip(1).collect::<Vec<_>>());
     assert_eq!(told(&device), (0, vec![]), "the command that was told mends it");
 }
+
+#[test]
+fn the_doctor_has_nobody_start_what_a_change_has_stopped() {
+    let (mut stack, device) = installed();
+    stack.release("1.1.0", |r| {
+        r.service("app", "command: [sleep, '99999']");
+    });
+    let advice = |says: &str| {
+        let (code, found) = device.ask(&["doctor"]);
+        let findings = found["findings"].as_array().unwrap();
+        let at = |check: &str, status: &str| {
+            let found = findings.iter().position(|one| one["check"] == check && one["status"] == status);
+            found.unwrap_or_else(|| panic!("no {check}: {findings:#?}"))
+        };
+        let (first, stopped) = (at("journal", "warning"), at("containers", "failed"));
+        assert!(first < stopped && code == 1, "{findings:#?}");
+        assert!(findings[first].to_string().contains(says), "{:#?}", findings[first]);
+        let told: Vec<String> = findings[stopped..].iter().map(|one| one["help"].to_string()).collect();
+        assert!(!told.iter().any(|help| help.contains("docker compose")), "{told:?}");
+        assert!(findings[stopped]["message"].as_str().unwrap().contains("does not run"), "{findings:#?}");
+    };
+    // The old container is stopped, the new one runs.
+    device.killed("applied:swap:app", &["upgrade", "--yes"]);
+    advice("client upgrade");
+    // So it looks where neither way came to its end.
+    let db = rusqlite::Connection::open(device.path("state.db")).unwrap();
+    db.execute("UPDATE upgrades SET state = 'needs_attention' WHERE state = 'running'", []).unwrap();
+    advice("needs_attention");
+    db.execute("UPDATE upgrades SET state = 'running' WHERE state = 'needs_attention'", []).unwrap();
+    drop(db);
+    assert_eq!(device.upgrade(&[]).code, 0);
+    assert_eq!(told(&device), (0, vec![]));
+
+    // Somebody else is at work and has stopped it.
+    docker(&["stop", "-t", "0", &device.container("app").id]);
+    let lock = std::fs::File::options().write(true).open(device.path("state.lock")).unwrap();
+    lock.lock().unwrap();
+    advice("another client");
+    drop(lock);
+    assert!(told(&device).1[0].1.contains("docker compose"), "nobody is at work any more");
+}
