@@ -41,7 +41,7 @@ bench: build images ## compare downtime, the way back, backups and downloads wit
 	@benches/backup $(BENCH)
 	@benches/freeze $(BENCH)
 	@benches/download $(BENCH)
-	@benches/bytes $(BENCH)
+	@benches/bytes
 
 faults: images ## kill, break and fill everything at every step, under a writing client (FAULTS="--seed 2 --only undo")
 	@scripts/need busybox-static /bin/busybox
