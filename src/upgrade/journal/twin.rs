@@ -124,7 +124,7 @@ fn read(path: &Path, id: &str) -> Option<Told> {
     let text = fs::read_to_string(path).ok()?;
     // A line that was not written to its end is as if it had not been begun.
     let whole = &text[..text.rfind('\n')? + 1];
-    let mut lines = whole.lines().map(|line| serde_json::from_str::<Line>(line));
+    let mut lines = whole.lines().map(serde_json::from_str::<Line>);
     let Some(Ok(Line::Opened { schema: 1, kind, from, to, parent, plan })) = lines.next() else {
         return None;
     };
