@@ -170,7 +170,7 @@ fn data_is_put_back_while_it_lasts_and_what_was_written_is_kept() {
     let id = kept["id"].as_str().unwrap();
     let warned = ended.outcome["warnings"].to_string();
     assert!(warned.contains(id), "{id} is not named in {warned}");
-    assert_eq!(device.run(&["backup", "restore", id, "--yes"]).code, 0);
+    assert_eq!(device.run(&["backup", "restore", id, "--yes", "--force"]).code, 0);
     assert_eq!(device.sh("db", "cat /rows/row"), "1");
 }
 
