@@ -7,6 +7,7 @@ mod hand;
 mod hook;
 mod images;
 mod kill;
+mod lost;
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub const RESTORE: &str = "SIGKILL in a restore";
 pub fn all() -> Vec<Case> {
     [
         kill::cases(),
+        lost::cases(),
         hand::cases(),
         engine::cases(),
         disk::cases(),

@@ -57,7 +57,7 @@ const RESTORED: [&str; 12] = [
     "finalize",
     "clean_up",
 ];
-const ROLLBACK_COMMAND: [&str; 4] = ["rollback", "--to", "previous", "--yes"];
+pub(super) const ROLLBACK_COMMAND: [&str; 4] = ["rollback", "--to", "previous", "--yes"];
 const FORWARD: [&str; 3] = ["before", "started", "applied"];
 const BACKWARD: [&str; 3] = ["undo_before", "undo_started", "undo_applied"];
 
@@ -143,7 +143,7 @@ fn completeness(row: &str, begin: &'static str, known: Vec<&'static str>, run: W
     }
 }
 
-fn kill(ground: &Ground<'_, '_>, point: &str, arguments: &[&str]) {
+pub(super) fn kill(ground: &Ground<'_, '_>, point: &str, arguments: &[&str]) {
     let mut command = ground.site.command(arguments);
     let done = Done::of(command.env("COMPOSE_UPGRADE_KILL_AT", point));
     assert_eq!(done.signal, Some(9), "it was not killed at {point}: {done:#?}");
