@@ -189,17 +189,22 @@ impl BackupManager {
         Ok(written)
     }
 
-    /// Refuses where the archive of `parts` might not fit: it can be as large as the data. To be asked before what cannot
-    /// be taken back lightly, such as a stop of services. What is not on this machine's disk is not counted.
+    /// Refuses where the archive of `parts` might not fit. To be asked before what cannot be taken back lightly, such as a
+    /// stop of services. What is not on this machine's disk is not counted.
     pub fn check_room_for_all(&self, parts: &[Part]) -> Result<()> {
         self.make_folder()?;
         let (free, reserve) = File::open(&self.folder).and_then(room).at(&self.folder)?;
-        let need = stored(parts)? + reserve;
+        let need = self.likely(stored(parts)?)? + reserve;
         if free < need {
             let cause = format!("the backup may need {need} bytes, {free} are free");
             return Err(Fault::new(Code::DiskFull, self.folder.display(), cause));
         }
         Ok(())
+    }
+
+    /// How large the archive of data that takes `stored` bytes may become.
+    pub(super) fn likely(&self, stored: u64) -> Result<u64> {
+        Ok(likely(&self.list()?, stored))
     }
 
     /// The bytes to read, where all parts are on the disk; an error where there is no room for them.
@@ -223,6 +228,15 @@ impl BackupManager {
         }
         Ok(known.then_some(total))
     }
+}
+
+/// As large as the data where nothing is known of it; else half as much again as the last archive of it would say.
+fn likely(records: &[Record], stored: u64) -> u64 {
+    let last = records.iter().rev().find(|record| record.status == Status::Complete);
+    let Some(last) = last else { return stored };
+    let bytes: u64 = last.parts.iter().map(|part| part.bytes).sum();
+    let share = u128::from(stored) * u128::from(last.size) * 3 / (2 * u128::from(bytes.max(1)));
+    stored.min(u64::try_from(share).unwrap_or(u64::MAX))
 }
 
 /// What those of `parts` that are on the disk take there.
@@ -272,5 +286,48 @@ pub(super) fn new_record(request: &BackupRequest) -> Record {
         started_at: now,
         ended_at: None,
         error: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::PartRecord;
+    use crate::release::Digest;
+
+    #[test]
+    fn how_much_an_archive_takes_is_told_by_the_last_one() {
+        let record = |bytes, size, status| {
+            let part = PartRecord {
+                name: "volumes/rows".into(),
+                kind: PartKind::Volume { volume: "rows".into() },
+                entries: 1,
+                files: 1,
+                bytes,
+                digest: Digest::of(b""),
+                selection: Selection::default(),
+                warnings: Vec::new(),
+            };
+            let request = BackupRequest {
+                project: "x".into(),
+                version: None,
+                target: None,
+                kind: Kind::Manual,
+                parts: vec![],
+                packing: Packing::default(),
+                read: None,
+            };
+            Record { parts: vec![part], size, status, ..new_record(&request) }
+        };
+        use Status::{Complete, Failed};
+        for (records, expected) in [
+            (vec![], 1000),
+            (vec![record(100, 20, Complete)], 300),
+            (vec![record(100, 20, Complete), record(100, 90, Complete)], 1000),
+            (vec![record(100, 20, Complete), record(100, 90, Failed)], 300),
+            (vec![record(0, 90, Complete)], 1000),
+        ] {
+            assert_eq!(likely(&records, 1000), expected, "{records:?}");
+        }
     }
 }

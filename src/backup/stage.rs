@@ -54,7 +54,7 @@ struct Source {
 
 impl BackupManager {
     /// Whether all data can be copied first: it lies on this machine's disk, this process may keep owners, and there is
-    /// room for the copy and the archive, which is as large where the data does not compress.
+    /// room for the copy and the archive.
     pub fn can_stage(&self, parts: &[Part]) -> Result<bool> {
         if parts.iter().any(|part| part.origin.path().is_none()) || !rustix::process::geteuid().is_root() {
             return Ok(false);
@@ -62,7 +62,8 @@ impl BackupManager {
         self.make_folder()?;
         let (free, reserve) = File::open(&self.folder).and_then(room).at(&self.folder)?;
         // The archive is written while the change goes on: too late to find out that it does not fit.
-        Ok(free >= 2 * stored(parts)? + reserve)
+        let stored = stored(parts)?;
+        Ok(free >= stored + self.likely(stored)? + reserve)
     }
 
     /// Begins a copy of the data of `request`, all of which is on the disk.

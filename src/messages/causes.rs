@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use super::Lang;
+
 /// How a cause begins, and that in Chinese; longer ones first where one begins like another.
 const BEGINNINGS: [(&str, &str); 13] = [
     ("its healthcheck fails again", "健康检查再次失败"),
@@ -22,6 +24,14 @@ const BEGINNINGS: [(&str, &str); 13] = [
 
 /// What introduces the words of others in a cause, and that in Chinese.
 const JOINTS: [(&str, &str); 2] = [("; last check: ", "；最近一次检查："), ("; log:\n", "；日志：\n")];
+
+/// What failed before all the rest, and what it is called.
+pub fn first(lang: Lang) -> &'static str {
+    match lang {
+        Lang::En => "; first: ",
+        Lang::Zh => "；起因：",
+    }
+}
 
 /// `cause` with what is ours in Chinese.
 pub fn in_chinese(cause: &str) -> Cow<'_, str> {

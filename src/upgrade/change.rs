@@ -24,7 +24,7 @@ use super::world::World;
 use crate::docker::{Compose, Engine};
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
-use crate::messages::Say;
+use crate::messages::{Say, causes};
 use crate::progress::{self, Progress};
 use crate::release::Version;
 
@@ -358,7 +358,8 @@ pub fn stuck(world: &World<'_>, failures: &[Fault], first: &Fault) -> Fault {
     let backup = world.facts().backup_id.clone().filter(|_| world.facts().data_unrestored);
     let failed = (world.plan.kind == Kind::Upgrade).then_some(&world.plan.to);
     let next = next_commands(world.installation, failed, backup);
-    let cause = format!("{}; first: {}\n{}", causes.join("; "), first.message(lang), next.text(lang));
+    let (all, began) = (causes.join("; "), causes::first(lang));
+    let cause = format!("{all}{began}{}\n{}", first.message(lang), next.text(lang));
     Fault::new(Code::RollbackFailed, world.project(), cause)
 }
 
