@@ -63,6 +63,24 @@ async fn every_act_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn a_restart_policy_is_set_in_whatever_moment_of_a_crash_loop() {
+    let stack = Stack::new().await;
+    let image = stack.image("x", "1");
+    let service =
+        format!("{{image: '{image}', network_mode: none, command: [sh, -c, 'exit 1'], restart: always}}");
+    stack.file("1.0.0", "compose.yaml", &format!("services: {{web: {service}}}"));
+    stack.switch_to("1.0.0");
+    stack.administrator(&["create"]);
+    let web = stack.of("web").await.remove(0);
+    for _ in 0..30 {
+        stack.engine.set_restart_policy(&web.id, "always").await.unwrap();
+        stack.engine.start(&web.id).await.unwrap();
+        stack.engine.set_restart_policy(&web.id, "no").await.unwrap();
+        stack.engine.stop(&web.id, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named() {
     let stack = Stack::new().await;
     let image = stack.image("x", "1");

@@ -17,10 +17,12 @@ use crate::fault::{Code, Fault, Result};
 
 /// The longest grace period a container's own declaration is believed to have.
 const LONGEST_GRACE: Duration = Duration::from_secs(3600);
-/// Attempts to freeze a container.
-const FREEZE_TRIES: u32 = 5;
+/// Attempts at what the engine now and then refuses though nothing speaks against it.
+const TRIES: u32 = 5;
 /// Between two of them.
-const FREEZE_PAUSE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(300);
+/// What the engine says of a container that ended and of which it does not know it yet.
+const ENDED_MEANWHILE: &str = "cannot update a stopped container";
 /// Longest log excerpt in a message.
 const LOG_BYTES: usize = 4000;
 
@@ -53,14 +55,25 @@ impl Engine {
         }
     }
 
-    /// Tells the engine when to start a container by itself (`no`, `always` …); one that is gone is fine.
+    /// Tells the engine when to start a container by itself (`no`, `always` …); one that is gone is fine. In the moment
+    /// in which a container ends the engine refuses that, so it is tried more than once: one that crashes again and again
+    /// is what this is for.
     pub async fn set_restart_policy(&self, id: &str, policy: &str) -> Result<()> {
         let name = policy.parse::<RestartPolicyNameEnum>();
         let name = name.map_err(|error| Fault::new(Code::ContainerFailed, id, error))?;
         let restart_policy = Some(RestartPolicy { name: Some(name), maximum_retry_count: None });
         let update = ContainerUpdateBody { restart_policy, ..Default::default() };
-        let result = self.docker.update_container(id, update).await;
-        self.settled(id, result, &[404]).await
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.docker.update_container(id, update.clone()).await {
+                Err(error) if tries > 0 && error.to_string().contains(ENDED_MEANWHILE) => {
+                    tracing::debug!(id, %error, "the restart policy is set again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => return self.settled(id, result, &[404]).await,
+            }
+        }
     }
 
     /// Gives a container a name; fine where it has it already.
@@ -88,7 +101,7 @@ impl Engine {
     /// Freezes a container; one that is frozen, or does not run, is fine. The kernel now and then gives up freezing the
     /// processes of a busy machine, so it is tried more than once.
     pub async fn pause(&self, id: &str) -> Result<()> {
-        let mut tries = FREEZE_TRIES;
+        let mut tries = TRIES;
         loop {
             if self.container(id).await?.map(|container| container.state) != Some(State::Running) {
                 return Ok(());
@@ -97,7 +110,7 @@ impl Engine {
             match self.docker.pause_container(id).await {
                 Err(error) if tries > 0 && status(&error) == Some(500) => {
                     tracing::debug!(id, %error, "freezing is tried again");
-                    tokio::time::sleep(FREEZE_PAUSE).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
                 result => return self.settled(id, result, &[]).await,
             }
