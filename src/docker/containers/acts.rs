@@ -21,8 +21,6 @@ const LONGEST_GRACE: Duration = Duration::from_secs(3600);
 const TRIES: u32 = 5;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(300);
-/// What the engine says of a container that ended and of which it does not know it yet.
-const ENDED_MEANWHILE: &str = "cannot update a stopped container";
 /// Longest log excerpt in a message.
 const LOG_BYTES: usize = 4000;
 
@@ -67,7 +65,7 @@ impl Engine {
         loop {
             tries -= 1;
             match self.docker.update_container(id, update.clone()).await {
-                Err(error) if tries > 0 && error.to_string().contains(ENDED_MEANWHILE) => {
+                Err(error) if tries > 0 && status(&error) == Some(500) => {
                     tracing::debug!(id, %error, "the restart policy is set again");
                     tokio::time::sleep(PAUSE).await;
                 }
