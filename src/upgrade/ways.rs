@@ -14,6 +14,7 @@ mod repack;
 mod retention;
 mod source;
 mod sparse;
+mod survey;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -39,11 +39,6 @@ impl<R: Read> Applied<R> {
         Ok(Self { old, delta, left: lengths.1, reference, frame, chunk, given: 0 })
     }
 
-    /// Bytes of the new layer that are still to be made; at first all of them.
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-
     fn next(&mut self) -> io::Result<()> {
         let made = length_of(&mut self.delta, CHUNK)?;
         let at = u64_of(&mut self.delta)?;

@@ -33,7 +33,13 @@ impl Keeper<'_> {
         let folder = self.bundles();
         let olds: BTreeSet<Digest> = offered.iter().map(|delta| delta.old).collect();
         let mut here: BTreeSet<Digest> = blocking(move || in_bundles(&folder, &olds)).await?;
-        for (_, chain) in self.chains().await? {
+        // The engine is asked image by image: only where that can help.
+        let engine = if offered.iter().all(|delta| here.contains(&delta.old)) {
+            Vec::new()
+        } else {
+            self.chains().await?
+        };
+        for (_, chain) in engine {
             here.extend(chain.iter().filter_map(|id| id.parse::<Digest>().ok()));
         }
         offered.retain(|delta| here.contains(&delta.old));
