@@ -22,12 +22,13 @@ pub use self::import::ImportRequest;
 use self::place::{Draft, Place};
 use super::BackupManager;
 use super::record::{Record, Status, time_text};
-use super::write::{CHUNK, fill};
+use super::write::CHUNK;
 use crate::fault::{Code, Fault, IoContext, Result};
 use crate::messages::Say;
 use crate::progress::{Meter, Progress, Step, Unit};
 use crate::release::Digest;
 use crate::release::digest::{Hasher, Hashing};
+use crate::release::tarball::fill;
 use crate::settings::CopySettings;
 use crate::state::StateLock;
 

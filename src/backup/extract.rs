@@ -14,8 +14,9 @@ use rustix::io::Errno;
 
 use super::entry::{Entry, EntryKind, Mtime};
 use super::meta::{self, Node};
-use super::write::{CHUNK, fill};
+use super::write::CHUNK;
 use crate::fault::{Code, Fault, IoContext, Result};
+use crate::release::tarball::fill;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 

@@ -14,6 +14,7 @@ use crate::fault::{Code, Fault, IoContext, Result};
 use crate::progress::Meter;
 use crate::release::Digest;
 use crate::release::digest::{Hasher, Hashing};
+use crate::release::tarball::fill;
 
 /// The last entry's name.
 pub const DOCUMENT: &str = "backup.json";
@@ -214,20 +215,6 @@ impl Source for &Path {
     fn fault(&self, error: io::Error) -> Fault {
         Fault::io(self, error)
     }
-}
-
-/// Reads until `buffer` is full or the end; says how much it got.
-pub fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut count = 0;
-    while count < buffer.len() {
-        match reader.read(&mut buffer[count..]) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(count)
 }
 
 /// Bytes that may be written to the file system of `file`, and how many of them are to be left free.

@@ -2,8 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,14 +117,15 @@ impl<'a> Deltas<'a> {
     fn make(&self, layer: &Digest, stored: u64) -> Result<Vec<(PackedDelta, DeltaReport)>> {
         let bases = self.bases.get(layer).filter(|_| stored >= LEAST_STORED);
         let Some(bases) = bases else { return Ok(Vec::new()) };
-        let new = self.spool(self.images.open_layer(layer)?, layer)?;
+        let new = Layer::spooled(self.room, self.images.open_layer(layer)?, &layer.to_string())?;
         let mut made: Vec<(PackedDelta, DeltaReport)> = Vec::new();
         for Base { version, bundle, layer: base } in bases {
             // Two older releases may have the same layer.
             if made.iter().any(|(delta, _)| delta.old == base.digest) {
                 continue;
             }
-            let old = self.spool(bundle.blob(&base.digest, base.size)?, &base.digest)?;
+            let old =
+                Layer::spooled(self.room, bundle.blob(&base.digest, base.size)?, &base.digest.to_string())?;
             let mut out = Hashing::new(tempfile::tempfile_in(self.room).at(self.room)?);
             let wrong = |error| fault_of(error, &layer.to_string());
             let most = stored.saturating_mul(WORTH) / 100;
@@ -136,14 +136,6 @@ impl<'a> Deltas<'a> {
             made.push((PackedDelta { old: base.digest, hash, content }, report));
         }
         Ok(made)
-    }
-
-    /// The layer in a file that nobody else sees.
-    fn spool(&self, mut layer: impl Read, digest: &Digest) -> Result<Layer> {
-        let mut file: File = tempfile::tempfile_in(self.room).at(self.room)?;
-        let length = io::copy(&mut layer, &mut file).map_err(|error| fault_of(error, &digest.to_string()))?;
-        file.rewind().at(self.room)?;
-        Ok(Layer::new(Arc::new(file), 0, length))
     }
 }
 

@@ -16,9 +16,12 @@ mod encode;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::tarball::Section;
+use super::bundle::fault_of;
+use super::tarball::{Section, fill};
+use crate::fault::{IoContext, Result};
 
 pub use blocks::Sketch;
 pub use decode::Applied;
@@ -49,6 +52,14 @@ impl Layer {
         Self { file, offset, length }
     }
 
+    /// All that `content` gives, in a file in `folder` that nobody else sees and that goes with the last who has it open;
+    /// `name` is the object of errors.
+    pub fn spooled(folder: &Path, mut content: impl Read, name: &str) -> Result<Self> {
+        let mut file = tempfile::tempfile_in(folder).at(folder)?;
+        let length = io::copy(&mut content, &mut file).map_err(|error| fault_of(error, name))?;
+        Ok(Self::new(Arc::new(file), 0, length))
+    }
+
     /// Bytes.
     pub fn length(&self) -> u64 {
         self.length
@@ -66,20 +77,6 @@ impl Layer {
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
-}
-
-/// Fills `buffer` as far as `reader` goes; how far that is.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 fn invalid(cause: impl Into<String>) -> io::Error {

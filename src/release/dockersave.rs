@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::Digest;
 use super::bundle::{Limits, Verified, fault_of};
+use super::delta::Layer;
 use super::info::{ImageInfo, LayerInfo};
 use super::oci::{self, ImageName};
 use super::tarball::{self, Section, TarEntry, TarKind};
@@ -218,18 +219,16 @@ impl SavedImages {
     }
 }
 
-/// Copies the uncompressed layer `digest` out of what `docker save` writes (Engine 25 and later) to `out`; its length, or
-/// none where it is not in there, or only compressed.
-pub fn copy_layer(saved: impl Read, digest: &Digest, out: &mut impl Write) -> Result<Option<u64>> {
+/// The uncompressed layer `digest` out of what `docker save` writes (Engine 25 and later), spooled in `folder`; none where
+/// it is not in there, or only compressed.
+pub fn layer_in(saved: impl Read, digest: &Digest, folder: &Path) -> Result<Option<Layer>> {
     let name = oci::blob_path(digest);
     let wrong = |error| fault_of(error, &name);
     for entry in tar::Archive::new(saved).entries().map_err(wrong)? {
         let entry = entry.map_err(wrong)?;
         if entry.path_bytes() == name.as_bytes() {
             let size = entry.size();
-            return std::io::copy(&mut Verified::new(entry, &name, size, *digest), out)
-                .map(Some)
-                .map_err(wrong);
+            return Layer::spooled(folder, Verified::new(entry, &name, size, *digest), &name).map(Some);
         }
     }
     Ok(None)

@@ -174,6 +174,20 @@ fn pax(records: &[u8], ahead: &mut Ahead) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads until `buffer` is full or the end; says how much it got.
+pub(crate) fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while count < buffer.len() {
+        match reader.read(&mut buffer[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
 /// A stretch of a shared file as a reader with a position of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Section {

@@ -10,22 +10,12 @@ use serde_json::{Value, json};
 use crate::case::{Outcome, attempt, keep_panics};
 use crate::cases::engine::{self, Act};
 use crate::hold;
+use crate::own::own_engine;
 use crate::stack::{NEW, OLD, Stack};
 use crate::tiny::{Done, wait_for};
 
 /// Where the engine is, for the inner process.
 const PLACE: &str = "FAULTS_OWN_ENGINE";
-
-fn own_engine(place: &Path, words: &[&str]) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/own-engine");
-    let mut command = Command::new(script);
-    command.arg(words[0]).arg(place).args(&words[1..]).env_remove("DOCKER_HOST");
-    // To a file: what it starts keeps its standard error open.
-    let log = std::fs::File::create(place.join("script.log")).unwrap();
-    let status = command.stdout(log.try_clone().unwrap()).stderr(log).status().unwrap();
-    let said = || std::fs::read_to_string(place.join("script.log")).unwrap_or_default();
-    assert!(status.success(), "own-engine {words:?}: {}", said());
-}
 
 /// Runs a case of that name on a fresh engine.
 pub fn spawn(name: &str) -> Result<Outcome, String> {

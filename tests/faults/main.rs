@@ -19,6 +19,8 @@ mod writer;
 #[path = "../it/support/http.rs"]
 #[allow(dead_code, reason = "shared with the integration tests, which use more of it")]
 mod http;
+#[path = "../it/support/own.rs"]
+mod own;
 #[path = "../it/support/tiny.rs"]
 #[allow(dead_code, reason = "shared with the integration tests, which use more of it")]
 mod tiny;

@@ -1,10 +1,9 @@
 //! `client` with a person at a terminal: the question, its answers, and Ctrl-C.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -83,8 +82,8 @@ fn a_yes_goes_on() {
     assert_ne!(session.end(), 11);
 }
 
-#[test]
-fn a_rollback_shows_its_plan_and_asks() {
+/// On 1.0.0, with 1.1.0 in the source.
+fn with_newer() -> (Stack, Device) {
     let mut stack = Stack::new();
     stack.release("1.0.0", |r| {
         r.service("app", IDLE);
@@ -93,6 +92,12 @@ fn a_rollback_shows_its_plan_and_asks() {
     stack.release("1.1.0", |r| {
         r.rebuild("app");
     });
+    (stack, device)
+}
+
+#[test]
+fn a_rollback_shows_its_plan_and_asks() {
+    let (_stack, device) = with_newer();
     assert_eq!(device.upgrade(&[]).code, 0);
     for (answer, code, version) in [("n\n", 11, "1.1.0"), ("y\n", 0, "1.0.0")] {
         let mut session = Session::start(&device.path(""), &["rollback"]);
@@ -120,26 +125,10 @@ fn ctrl_c_and_terminate_stop_it_safely() {
 
 #[test]
 fn a_terminal_that_goes_away_stops_no_upgrade() {
-    let mut stack = Stack::new();
-    stack.release("1.0.0", |r| {
-        r.service("app", IDLE);
+    let (_stack, device) = with_newer();
+    let output = device.held("started:swap:app", &["upgrade", "--yes", "--json"], |client| {
+        kill_process(Pid::from_raw(client.id() as i32).unwrap(), Signal::HUP).unwrap();
     });
-    let device = Device::init(&stack);
-    stack.release("1.1.0", |r| {
-        r.rebuild("app");
-    });
-    let socket = device.path("hold.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let mut command = device.command(&["upgrade", "--yes", "--json"]);
-    command.env("COMPOSE_UPGRADE_PAUSE_AT", "started:swap:app");
-    command.env("COMPOSE_UPGRADE_PAUSE_SOCKET", &socket).stdout(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let (held, _) = listener.accept().unwrap();
-    let pid = Pid::from_raw(child.id() as i32).unwrap();
-    kill_process(pid, Signal::HUP).unwrap();
-    BufReader::new(&held).read_line(&mut String::new()).unwrap();
-    drop(held);
-    let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(device.version("current"), "1.1.0");
 }

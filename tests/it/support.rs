@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod http;
+pub mod own;
 pub mod proxy;
 pub mod s3;
 pub mod stack;

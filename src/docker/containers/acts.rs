@@ -63,13 +63,9 @@ impl Engine {
         let update = ContainerUpdateBody { restart_policy, ..Default::default() };
         let mut tries = TRIES;
         loop {
-            tries -= 1;
-            match self.docker.update_container(id, update.clone()).await {
-                Err(error) if tries > 0 && status(&error) == Some(500) => {
-                    tracing::debug!(id, %error, "the restart policy is set again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                result => return self.settled(id, result, &[404]).await,
+            let result = self.docker.update_container(id, update.clone()).await;
+            if !is_tried_again(&mut tries, id, &result).await {
+                return self.settled(id, result, &[404]).await;
             }
         }
     }
@@ -104,13 +100,9 @@ impl Engine {
             if self.container(id).await?.map(|container| container.state) != Some(State::Running) {
                 return Ok(());
             }
-            tries -= 1;
-            match self.docker.pause_container(id).await {
-                Err(error) if tries > 0 && status(&error) == Some(500) => {
-                    tracing::debug!(id, %error, "freezing is tried again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                result => return self.settled(id, result, &[]).await,
+            let result = self.docker.pause_container(id).await;
+            if !is_tried_again(&mut tries, id, &result).await {
+                return self.settled(id, result, &[]).await;
             }
         }
     }
@@ -146,6 +138,19 @@ impl Engine {
             Err(error) if status(&error).is_some_and(|status| fine.contains(&status)) => Ok(()),
             Err(error) => Err(self.fault_as(Code::ContainerFailed, &self.name_of(id).await, error)),
         }
+    }
+}
+
+/// Whether an act that ended with `result` is to be tried again, after waiting for that; one of `tries` is used up.
+async fn is_tried_again(tries: &mut u32, id: &str, result: &Result<(), Error>) -> bool {
+    *tries -= 1;
+    match result {
+        Err(error) if *tries > 0 && status(error) == Some(500) => {
+            tracing::debug!(id, %error, "the engine refused, and is asked again");
+            tokio::time::sleep(PAUSE).await;
+            true
+        }
+        _ => false,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::fault::{Code, Fault, IoContext, Result};
 use crate::release::bundle::{Delta, Encoding, Index, Member, Verified, fault_of};
 use crate::release::delta::{Applied, Layer};
 use crate::release::digest::Hashing;
-use crate::release::dockersave::copy_layer;
+use crate::release::dockersave::layer_in;
 use crate::release::tarball::Section;
 use crate::release::{Bundle, Digest};
 use crate::transfer::{Seed, SeedPiece};
@@ -75,9 +75,7 @@ impl Keeper<'_> {
             }
             let saved = self.engine.save_images(&[image]).await?;
             let folder = self.bundles();
-            if let Some(layer) =
-                blocking(move || spool(&folder, |out| copy_layer(saved, &wanted, out))).await?
-            {
+            if let Some(layer) = blocking(move || layer_in(saved, &wanted, &folder)).await? {
                 return Ok(layer);
             }
         }
@@ -103,24 +101,14 @@ fn from_bundles(folder: &Path, digest: &Digest) -> Result<Option<Layer>> {
         let Some(size) = layers.find(|layer| layer.digest == *digest).map(|layer| layer.size) else {
             continue;
         };
-        let Ok(mut content) = bundle.blob(digest, size) else { continue };
-        let copied = spool(folder, |out| {
-            io::copy(&mut content, out).map(Some).map_err(|error| fault_of(error, &digest.to_string()))
-        });
-        match copied {
+        let Ok(content) = bundle.blob(digest, size) else { continue };
+        match Layer::spooled(folder, content, &digest.to_string()) {
             // The next bundle may have it undamaged.
             Err(fault) if super::speaks_against_bundle(fault.code()) => {}
-            copied => return copied,
+            spooled => return spooled.map(Some),
         }
     }
     Ok(None)
-}
-
-/// What `write` puts into a file that nobody else sees and that goes with whoever has it open.
-fn spool(folder: &Path, write: impl FnOnce(&mut File) -> Result<Option<u64>>) -> Result<Option<Layer>> {
-    let mut file = tempfile::tempfile_in(folder).at(folder)?;
-    let length = write(&mut file)?;
-    Ok(length.map(|length| Layer::new(Arc::new(file), 0, length)))
 }
 
 fn make(part: &Path, at: u64, delta: &Delta, old: Layer) -> Result<Member> {

@@ -152,6 +152,11 @@ pub(super) fn kill(ground: &Ground<'_, '_>, point: &str, arguments: &[&str]) {
 fn killed_upgrade(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     kill(ground, point, &UPGRADE);
     ground.pause();
+    upgraded(ground)
+}
+
+/// What the next command has to come to.
+pub(super) fn upgraded(ground: &Ground<'_, '_>) -> Outcome {
     let began = Instant::now();
     ground.site.upgrade_to(NEW).expect(0);
     let recovery = began.elapsed();
@@ -163,6 +168,11 @@ fn killed_undo(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     ground.site.shop.tell("probe", NEW, true);
     kill(ground, point, &UPGRADE);
     ground.pause();
+    undone(ground)
+}
+
+/// What the next command has to come to.
+pub(super) fn undone(ground: &Ground<'_, '_>) -> Outcome {
     let began = Instant::now();
     ground.site.upgrade_to(NEW).expect(20);
     let recovery = began.elapsed();
@@ -173,6 +183,11 @@ fn killed_undo(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
 fn killed_rollback(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     kill(ground, point, &ROLLBACK_COMMAND);
     ground.pause();
+    rolled_back(ground)
+}
+
+/// What the next command has to come to.
+pub(super) fn rolled_back(ground: &Ground<'_, '_>) -> Outcome {
     let began = Instant::now();
     ground.site.client(&ROLLBACK_COMMAND).expect(0);
     let recovery = began.elapsed();

@@ -1,12 +1,9 @@
 //! SIGKILL, and then the state database is gone as well: what was under way is known by its journal's twin alone.
 
-use std::time::Instant;
-
-use super::kill::{ROLLBACK_COMMAND, kill};
-use super::{UPGRADE, outcome};
+use super::UPGRADE;
+use super::kill::{ROLLBACK_COMMAND, kill, rolled_back, undone, upgraded};
 use crate::case::{Case, Ground, Outcome, Place};
 use crate::shop::{NEW, OLD};
-use crate::whole;
 
 type Kill = fn(&mut Ground<'_, '_>, &str) -> Outcome;
 
@@ -53,28 +50,16 @@ fn lose(ground: &mut Ground<'_, '_>, point: &str, command: &[&str]) {
 
 fn upgrade(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     lose(ground, point, &UPGRADE);
-    let began = Instant::now();
-    ground.site.upgrade_to(NEW).expect(0);
-    let recovery = began.elapsed();
-    whole::stack_is(ground.site, NEW);
-    outcome("new", recovery)
+    upgraded(ground)
 }
 
 fn undoing(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     ground.site.shop.tell("probe", NEW, true);
     lose(ground, point, &UPGRADE);
-    let began = Instant::now();
-    ground.site.upgrade_to(NEW).expect(20);
-    let recovery = began.elapsed();
-    whole::stack_is(ground.site, OLD);
-    outcome("old", recovery)
+    undone(ground)
 }
 
 fn rollback(ground: &mut Ground<'_, '_>, point: &str) -> Outcome {
     lose(ground, point, &ROLLBACK_COMMAND);
-    let began = Instant::now();
-    ground.site.client(&ROLLBACK_COMMAND).expect(0);
-    let recovery = began.elapsed();
-    whole::stack_is(ground.site, OLD);
-    outcome("old", recovery)
+    rolled_back(ground)
 }

@@ -1,9 +1,6 @@
 //! What is wrong on the way, and what goes away between two steps.
 
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixListener;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -148,18 +145,10 @@ fn an_index_that_is_not_the_promised_one_is_not_used() {
 #[test]
 fn a_donor_that_is_removed_before_the_load_is_done_without() {
     let site = Site::with_donor();
-    let socket = site.device.path("hold.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let mut command = site.device.command(&["upgrade", "--yes", "--json"]);
-    command.env("COMPOSE_UPGRADE_PAUSE_AT", "started:load_images");
-    command.env("COMPOSE_UPGRADE_PAUSE_SOCKET", &socket).stdout(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let (held, _) = listener.accept().unwrap();
-    assert_eq!(site.kept("1.1.0"), Kept::Sparse);
-    docker(&["rmi", &site.stack.image("donor")]);
-    BufReader::new(&held).read_line(&mut String::new()).unwrap();
-    drop(held);
-    let output = child.wait_with_output().unwrap();
+    let output = site.device.held("started:load_images", &["upgrade", "--yes", "--json"], |_| {
+        assert_eq!(site.kept("1.1.0"), Kept::Sparse);
+        docker(&["rmi", &site.stack.image("donor")]);
+    });
     let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(outcome["ok"], true, "{outcome:#}");
     assert_eq!(site.kept("1.1.0"), Kept::Whole);

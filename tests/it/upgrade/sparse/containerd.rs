@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::own::own_engine;
+
 /// Which of the tests here run there. Those with an image of a stranger do not: its layers are there compressed, so nothing
 /// of it is used.
 const TESTS: [&str; 4] = [
@@ -17,25 +19,14 @@ struct OwnEngine(tempfile::TempDir);
 impl OwnEngine {
     fn start() -> Self {
         let engine = Self(tempfile::Builder::new().prefix("own-").tempdir().unwrap());
-        engine.script(&["start"], &["--containerd-store"]);
+        own_engine(engine.0.path(), &["start", "--containerd-store"]);
         engine
-    }
-
-    fn script(&self, action: &[&str], options: &[&str]) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/own-engine");
-        // To a file: what it starts keeps its standard error open.
-        let log = std::fs::File::create(self.0.path().join("script.log")).unwrap();
-        let mut command = Command::new(script);
-        command.args(action).arg(self.0.path()).args(options).env_remove("DOCKER_HOST");
-        let status = command.stdout(log.try_clone().unwrap()).stderr(log).status().unwrap();
-        let said = || std::fs::read_to_string(self.0.path().join("script.log")).unwrap_or_default();
-        assert!(status.success(), "own-engine {action:?}: {}", said());
     }
 }
 
 impl Drop for OwnEngine {
     fn drop(&mut self) {
-        self.script(&["stop"], &[]);
+        own_engine(self.0.path(), &["stop"]);
     }
 }
 
