@@ -178,8 +178,12 @@ impl BackupManager {
     /// The IDs of those that should have an archive and have none: a hand removed it, or its disk is away.
     fn without_archive(&self, records: &[Record]) -> Result<HashSet<String>> {
         let mut lost = HashSet::new();
-        for record in records.iter().filter(|record| record.status == Status::Complete) {
-            let path = self.path_of(record);
+        for record in records {
+            let path = match record.status {
+                Status::Complete => self.path_of(record),
+                Status::Staged => self.stage_of(record),
+                Status::Running | Status::Failed => continue,
+            };
             if !path.try_exists().at(&path)? {
                 lost.insert(record.id.clone());
             }
@@ -192,7 +196,7 @@ impl BackupManager {
         // First the file: a row without a file is found by `reconcile`, and a person sees what it was.
         remove_file(&self.path_of(&record))?;
         remove_file(&self.unfinished(&record))?;
-        durable::remove_dir_all(&self.stage_of(&record))?;
+        durable::remove_dir_at_once(&self.stage_of(&record))?;
         self.records().remove(&record.id)?;
         Ok(record)
     }

@@ -52,6 +52,36 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
+/// As [`remove_dir_all`], in one step: from the first moment on nothing of it has its name any more. Where the process is
+/// killed before all of it is removed, [`remove_leftovers`] of the folder it is in does the rest.
+pub fn remove_dir_at_once(path: &Path) -> Result<()> {
+    let mut gone = path.as_os_str().to_owned();
+    gone.push(".");
+    gone.push(GONE);
+    let gone = PathBuf::from(gone);
+    remove_dir_all(&gone)?;
+    match fs::rename(path, &gone) {
+        Ok(()) => sync_parent(path)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Fault::io(path, error)),
+    }
+    remove_dir_all(&gone)
+}
+
+/// Removes what [`remove_dir_at_once`] had no time to in `folder`.
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).at(folder)? {
+        let path = entry.at(folder)?.path();
+        if path.extension().is_some_and(|extension| extension == GONE) {
+            remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the names of folders end with that are being removed.
+const GONE: &str = "gone";
+
 /// Writes `bytes` to `path`: a reader sees the old content or the new, never a part.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = part_of(path)?;

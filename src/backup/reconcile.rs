@@ -16,7 +16,7 @@ use crate::fault::{Code, IoContext, Result};
 pub enum Problem {
     /// The process that wrote this backup ended; it is marked failed and what it wrote is deleted.
     Abandoned(Box<Record>),
-    /// The file of this complete backup is gone; it is marked failed.
+    /// The file of this complete backup, or the copy that is to become one, is gone; its row stays.
     FileMissing(Box<Record>),
     /// No row knows of this file; it is left alone.
     UnknownFile(PathBuf),
@@ -40,9 +40,12 @@ impl BackupManager {
         for record in self.list()? {
             let path = self.path_of(&record);
             match record.status {
+                Status::Staged if !self.stage_of(&record).is_dir() => {
+                    problems.push(Problem::FileMissing(Box::new(record)));
+                }
                 Status::Staged => drop(known.insert(self.stage_of(&record))),
                 Status::Running => {
-                    durable::remove_dir_all(&self.stage_of(&record))?;
+                    durable::remove_dir_at_once(&self.stage_of(&record))?;
                     remove_file(&self.unfinished(&record))?;
                     // It may have got its name already, but its hash was never recorded.
                     remove_file(&path)?;

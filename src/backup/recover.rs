@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use time::OffsetDateTime;
 
@@ -10,6 +10,7 @@ use super::BackupManager;
 use super::record::{Record, Status};
 use super::scan::{self, Expected};
 use super::stage;
+use crate::durable;
 use crate::fault::{IoContext, Result};
 use crate::settings::ArchiveFormat;
 
@@ -31,40 +32,56 @@ impl BackupManager {
             return Ok(recovered);
         }
         let _writer = self.lock_writer("backup recover")?;
+        durable::remove_leftovers(&self.folder)?;
         let known: HashSet<PathBuf> = self.list()?.iter().map(|record| self.path_of(record)).collect();
-        for record in copies(&self.folder)? {
-            if !known.contains(&self.path_of(&record)) {
-                self.records().put(&record)?;
-                recovered.added.push(record);
-            }
-        }
+        let mut copies = self.copies(&known)?;
         for path in archives(&self.folder)? {
-            if known.contains(&path) || recovered.added.iter().any(|record| self.path_of(record) == path) {
+            if known.contains(&path) {
                 continue;
             }
-            match examine(&path, cancel) {
-                Ok(record) => {
+            let copy = copies.iter().position(|record| self.path_of(record) == path);
+            match (examine(&path, cancel), copy) {
+                // The archive is whole, and the copy was about to go; but it says what the backup was made before.
+                (Ok(record), copy) => {
+                    let target = copy.and_then(|copy| copies.swap_remove(copy).target);
+                    let record = Record { target: record.target.clone().or(target), ..record };
                     self.records().put(&record)?;
                     recovered.added.push(record);
                 }
-                Err(fault) if cancel.load(std::sync::atomic::Ordering::Relaxed) => return Err(fault),
-                Err(fault) => {
+                // It is written again from the copy.
+                (Err(_), Some(_)) if !cancel.load(Ordering::Relaxed) => {}
+                (Err(fault), _) if cancel.load(Ordering::Relaxed) => return Err(fault),
+                (Err(fault), _) => {
                     tracing::warn!(%fault, "a backup without a record cannot be read");
                     recovered.unreadable.push(path);
                 }
             }
         }
+        for record in copies {
+            self.records().put(&record)?;
+            recovered.added.push(record);
+        }
         Ok(recovered)
     }
-}
 
-/// The rows of copies that are whole and whose archive is not written.
-fn copies(folder: &Path) -> Result<Vec<Record>> {
-    let mut found = Vec::new();
-    for item in std::fs::read_dir(folder).at(folder)? {
-        found.extend(stage::row_of(&item.at(folder)?.path()));
+    /// The rows of copies that are whole and have none. One that is not whole is of no use to anybody, and goes.
+    fn copies(&self, known: &HashSet<PathBuf>) -> Result<Vec<Record>> {
+        let mut found = Vec::new();
+        for item in std::fs::read_dir(&self.folder).at(&self.folder)? {
+            let path = item.at(&self.folder)?.path();
+            let Some(archive) = stage::archive_of(&path).filter(|archive| !known.contains(archive)) else {
+                continue;
+            };
+            match stage::row_of(&path) {
+                Some(record) => found.push(record),
+                None => {
+                    tracing::warn!(archive = %archive.display(), "a copy of data that was not whole is removed");
+                    durable::remove_dir_at_once(&path)?;
+                }
+            }
+        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 fn archives(folder: &Path) -> Result<Vec<PathBuf>> {

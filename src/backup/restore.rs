@@ -233,17 +233,19 @@ impl BackupManager {
         let (record, mut needs) = (self.get(id)?, HashMap::new());
         for part in &record.parts {
             if let Some(place) = places(&part.kind) {
-                // The record of a copy does not tell yet how much it is.
-                let bytes = match record.status {
-                    Status::Staged => {
-                        walk::estimate(&self.stage_of(&record).join(&part.name), &Filter::default()).1
-                    }
-                    _ => part.bytes,
-                };
-                need_room(&mut needs, &place, bytes)?;
+                need_room(&mut needs, &place, self.bytes_of(&record, part))?;
             }
         }
         check_needs(needs)
+    }
+
+    /// Bytes that a part of a backup takes when it is unpacked.
+    pub fn bytes_of(&self, record: &Record, part: &PartRecord) -> u64 {
+        match record.status {
+            // The record of a copy does not tell yet how much it is.
+            Status::Staged => walk::estimate(&self.stage_of(record).join(&part.name), &Filter::default()).1,
+            _ => part.bytes,
+        }
     }
 
     /// Finishes or undoes a restore that was cut short, from the durable facts alone. `None`: there was none.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::create::{check_names, new_record, stored};
@@ -32,6 +33,15 @@ const MOST_PASSES: usize = 3;
 
 /// In a copy that is whole: its row, for the case that the state database is lost. No part's name begins like this.
 const RECORD: &str = ".record.json";
+
+/// What is in that file.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    /// Always 1.
+    schema: u32,
+    #[serde(flatten)]
+    record: Record,
+}
 
 /// A copy that is being made. One that is dropped before it is sealed or archived is removed, and its row is `failed`.
 pub struct Stage {
@@ -81,9 +91,10 @@ impl BackupManager {
         Ok(stage)
     }
 
-    /// Backups whose data is copied, but whose archive is not written.
+    /// Backups whose data is copied, but whose archive is not written; one whose copy a hand removed is not among them.
     pub fn staged(&self) -> Result<Vec<Record>> {
-        Ok(self.list()?.into_iter().filter(|record| record.status == Status::Staged).collect())
+        let there = |record: &Record| record.status == Status::Staged && self.stage_of(record).is_dir();
+        Ok(self.list()?.into_iter().filter(there).collect())
     }
 
     /// Writes the archive of a staged backup, reads it back, and removes the copy. On any error the copy stays, and so
@@ -145,11 +156,12 @@ impl BackupManager {
 
     /// Removes the copy that the archive of `record` was written from.
     fn drop_copy(&self, record: &Record) -> Result<()> {
-        durable::remove_dir_all(&self.stage_of(record))
+        durable::remove_dir_at_once(&self.stage_of(record))
     }
 
     /// Removes copies whose archive is whole, left by a process that was killed between the two. The writer's lock is held.
     pub(super) fn drop_copies(&self) -> Result<()> {
+        durable::remove_leftovers(&self.folder)?;
         let records = self.list()?;
         let mut complete = records.iter().filter(|record| record.status == Status::Complete);
         complete.try_for_each(|record| self.drop_copy(record))
@@ -172,7 +184,7 @@ impl BackupManager {
         for record in self.list()?.into_iter().filter(|record| record.status == Status::Running) {
             let folder = self.stage_of(&record);
             if folder.is_dir() {
-                fs::remove_dir_all(&folder).at(&folder)?;
+                durable::remove_dir_at_once(&folder)?;
                 self.mark_failed(record, "it was interrupted")?;
             }
         }
@@ -180,10 +192,18 @@ impl BackupManager {
     }
 }
 
+/// The archive that the copy in `folder` is to become; none where it is no such copy.
+pub(super) fn archive_of(folder: &Path) -> Option<PathBuf> {
+    let copy = folder.extension().is_some_and(|extension| extension == "stage") && folder.is_dir();
+    copy.then(|| folder.with_extension(""))
+}
+
 /// The row of the copy in `folder`; none where it was not whole yet.
 pub(super) fn row_of(folder: &Path) -> Option<Record> {
-    let row: Record = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()?;
-    (row.status == Status::Staged && folder.ends_with(format!("{}.stage", row.file))).then_some(row)
+    let Row { schema: 1, record } = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()? else {
+        return None;
+    };
+    (record.status == Status::Staged && folder.ends_with(format!("{}.stage", record.file))).then_some(record)
 }
 
 impl Stage {
@@ -229,7 +249,7 @@ impl Stage {
     pub fn seal(mut self) -> Result<Record> {
         let folder = self.folder();
         self.record.status = Status::Staged;
-        let row = serde_json::to_vec(&self.record)
+        let row = serde_json::to_vec(&Row { schema: 1, record: self.record.clone() })
             .map_err(|error| Fault::from_error(Code::StateInvalid, &self.record.id, error))?;
         durable::write_atomic(&folder.join(RECORD), &row)?;
         let open = File::open(&folder).at(&folder)?;

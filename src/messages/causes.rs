@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::Lang;
 
 /// How a cause begins, and that in Chinese; longer ones first where one begins like another.
-const BEGINNINGS: [(&str, &str); 13] = [
+const BEGINNINGS: [(&str, &str); 14] = [
     ("its healthcheck fails again", "健康检查再次失败"),
     ("its healthcheck fails", "健康检查失败"),
     ("its healthcheck has not passed", "健康检查尚未通过"),
@@ -15,12 +15,18 @@ const BEGINNINGS: [(&str, &str); 13] = [
     ("it was not started", "没有启动"),
     ("it is paused", "已暂停"),
     ("it was paused", "已暂停"),
+    (RESTARTED, "被重启 "),
     ("it was restarted", "被重启"),
     ("it was killed for want of memory", "因内存不足被终止"),
     ("it exited with code ", "退出码 "),
     ("its container is gone", "容器已不存在"),
     ("it was begun too often without coming to an end", "多次开始而未能完成"),
 ];
+
+/// What a number and [`TIMES`] follow.
+const RESTARTED: &str = "it was restarted ";
+/// See [`RESTARTED`].
+const TIMES: (&str, &str) = (" times", " 次");
 
 /// What introduces the words of others in a cause, and that in Chinese.
 const JOINTS: [(&str, &str); 2] = [("; last check: ", "；最近一次检查："), ("; log:\n", "；日志：\n")];
@@ -38,7 +44,8 @@ pub fn in_chinese(cause: &str) -> Cow<'_, str> {
     let begins = |(english, _): &&(&str, &str)| cause.starts_with(english);
     let Some((english, chinese)) = BEGINNINGS.iter().find(begins) else { return cause.into() };
     let mut text = cause.replacen(english, chinese, 1);
-    for (english, chinese) in JOINTS {
+    let times = (*english == RESTARTED).then_some(TIMES);
+    for (english, chinese) in times.into_iter().chain(JOINTS) {
         // The first alone: a log may say the same.
         text = text.replacen(english, chinese, 1);
     }
@@ -58,6 +65,8 @@ mod tests {
             ),
             ("it exited with code 3; log:\nit was restarted", "退出码 3；日志：\nit was restarted"),
             ("its healthcheck fails again", "健康检查再次失败"),
+            ("it was restarted 4 times; log:\nsome times", "被重启 4 次；日志：\nsome times"),
+            ("it was restarted", "被重启"),
             ("No such image: x", "No such image: x"),
             ("", ""),
         ];

@@ -1,6 +1,6 @@
 //! What changed between two layers, as something that is fetched in place of the new one.
 //!
-//! A delta is a row of zstd frames. Each makes the next stretch of the new layer, at most [`CHUNK`] bytes, and refers to
+//! A delta is a row of zstd frames. Each makes the next [`CHUNK`] bytes of the new layer (the last: the rest), and refers to
 //! one stretch of the old layer, at most [`REFERENCE`] bytes, which the publisher chose because most of the new bytes
 //! are in it. So neither side ever holds more than one stretch of each, however large the layers are: applying a delta
 //! takes [`MOST_MEMORY`] bytes.

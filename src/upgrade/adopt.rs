@@ -9,6 +9,7 @@ use rusqlite::params;
 
 use super::change::Tools;
 use super::effects::images::pin;
+use super::ending::remove_work;
 use super::install::write_settings;
 use super::installation::Installation;
 use super::journal::{self, ChangeState, Journal};
@@ -177,7 +178,9 @@ fn record(
         }
         Ok(())
     })?;
-    report::conclude(&journal, installation, &outcome.upgrade_id, outcome, ChangeState::Completed)
+    let id = &outcome.upgrade_id;
+    report::conclude(&journal, installation, id, outcome, ChangeState::Completed)?;
+    remove_work(&installation.layout, id, ChangeState::Completed)
 }
 
 fn outcome(plan: &Plan, started: Instant) -> Outcome {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::change::{self, Tools};
+use super::effects::archiving;
 use super::effects::backup::{self, Archive};
 use super::effects::{data, quiet};
 use super::installation::Installation;
@@ -50,7 +51,7 @@ pub async fn backup_create(installation: &Installation, progress: &Progress) -> 
     );
     analyse::compile_current(&mut world).await?;
     let made = backup::make_backup(&mut world, BackupKind::Manual, of_version, Archive::Now).await;
-    let archived = backup::archived(&mut world).await;
+    let archived = archiving::archived(&mut world).await;
     let work = installation.layout.work(&id);
     std::fs::remove_dir_all(&work).at(&work)?;
     let cause = "the stack has neither named volumes nor persist paths";
@@ -323,7 +324,11 @@ async fn settle(installation: &Installation, tools: &Tools, progress: &Progress)
             Err(Fault::new(Code::RollbackFailed, &installation.settings.project, cause))
         }
         Some(_) => Ok(()),
-        None => unarchived::before(installation, progress).await.map(drop),
+        None => {
+            // What is told of them is in the events.
+            unarchived::before(installation, progress).await;
+            Ok(())
+        }
     }
 }
 

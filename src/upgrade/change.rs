@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::analyse;
 use super::effects::finish::prune_backups;
-use super::effects::{backup, images, quiet};
+use super::effects::{archiving, images, quiet};
 use super::ending::{Ended, Ending, end, remove_work};
 use super::factory;
 use super::installation::Installation;
@@ -110,6 +110,7 @@ pub async fn finish(
     let started = Instant::now();
     let progress = progress.for_upgrade(&change.id);
     let mut world = world_of(installation, tools, &progress, &change)?;
+    quiet::let_go(&mut world).await?;
     if world.plan.kind == Kind::Factory {
         return factory::resume(&mut world, &journal, tools, &change, started).await.map(Some);
     }
@@ -172,7 +173,9 @@ pub fn supersede(installation: &Installation, progress: &Progress) -> Result<()>
     let journal = Journal::new(installation.store.clone());
     if let Some(change) = journal.unfinished()? {
         journal.set_state(&change.id, ChangeState::Superseded)?;
-        remove_work(&installation.layout, &change.id, ChangeState::Superseded)?;
+        for id in change.parent.iter().chain([&change.id]) {
+            remove_work(&installation.layout, id, ChangeState::Superseded)?;
+        }
         progress.warning(progress::Step::CheckingUpdates, Say::Superseded { id: change.id });
     }
     Ok(())
@@ -280,7 +283,7 @@ async fn go_back(
     let undone = runner.back(world).await;
     left.vital.extend(undone.vital);
     left.remains.extend(undone.remains);
-    left.remains.extend(backup::archived(world).await.err());
+    left.remains.extend(archiving::archived(world).await.err());
     // An upgrade that fails every night must not fill the disk.
     if world.facts().backup_id.is_some() && left.vital.is_empty() {
         left.remains.extend(prune_backups(world).err());
@@ -290,7 +293,8 @@ async fn go_back(
     }
     let down = not_running_before(world);
     // Where a service of the version that runs was to be mended, it is as broken as it was.
-    let mended = world.plan.from.as_ref() == Some(&world.plan.to) && !down.is_empty();
+    let mending = world.plan.kind == Kind::Upgrade && world.plan.from.as_ref() == Some(&world.plan.to);
+    let mended = mending && !down.is_empty();
     // A first installation that failed has no stack to be back on.
     let Some(to) = from.filter(|_| touched && !mended) else {
         if world.plan.kind == Kind::Install {

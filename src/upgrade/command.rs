@@ -187,13 +187,14 @@ async fn try_upgrade(
     {
         return Ok(ended.outcome.clone());
     }
-    if finished.is_none() {
-        told.extend(unarchived::before(installation, progress).await?);
-    }
+    // Whoever has to go back does so at once.
     if let Some(ended) = soak::settle(installation, &tools, progress).await? {
         return Ok(ended.outcome);
     }
     told.extend(repair::settle(installation, progress)?);
+    if finished.is_none() {
+        told.extend(unarchived::before(installation, progress).await);
+    }
     let layout = &installation.layout;
     if pointers::read(layout, Pointer::Factory)?.is_some() {
         running::base(installation)?;

@@ -1,5 +1,6 @@
 //! What each step of a plan does, and how it is undone. One module per kind of thing that is changed.
 
+pub mod archiving;
 pub mod back;
 pub mod backup;
 pub mod besides;

@@ -107,9 +107,11 @@ pub fn end_as(
     Ended { outcome, state, kind: world.plan.kind }
 }
 
-/// Removes the work files of the change `id` where it is over; one that may still be gone on with needs them.
+/// Removes the work files of the change `id` where it is over; one that may still be gone on with needs them, and so does
+/// whoever took over from it.
 pub fn remove_work(layout: &Layout, id: &str, state: ChangeState) -> Result<()> {
-    if matches!(state, ChangeState::Running | ChangeState::Undoing | ChangeState::NeedsAttention) {
+    use ChangeState::*;
+    if matches!(state, Running | Undoing | NeedsAttention | Escalated) {
         return Ok(());
     }
     let folder = layout.work(id);

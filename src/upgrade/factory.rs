@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::change::{self, MOST_ATTEMPTS, Tools};
-use super::effects::backup;
+use super::effects::archiving;
 use super::ending::{Ended, Ending, end, end_as, remove_work};
 use super::journal::{Change, ChangeState, Journal};
 use super::plan::{Facts, Failure, Kind, Plan, PreviousAfter};
@@ -39,7 +39,7 @@ pub async fn escalate(
         }
     };
     // Its own backup would wait for the one that is still being archived; the copy of that stays until later.
-    if let Err(broken) = backup::stop_archiving(parent).await {
+    if let Err(broken) = archiving::stop_archiving(parent).await {
         parent.unwritten.push(broken);
     }
     let cause = level1.message(parent.progress.lang());
@@ -185,14 +185,14 @@ fn conclude(
         // What is left to tidy up is told; the release runs.
         parent.unwritten.extend(failures);
         let ended = end_as(parent, journal, Ending::Factory(first, factory), ChangeState::Escalated, started);
-        return close(world, journal, ended, ChangeState::Completed);
+        return close(world, parent, journal, ended, ChangeState::Completed);
     }
     for failure in &failures {
         world.progress.failed(progress::Step::RollingBack, failure);
     }
     let stuck = change::stuck(parent, &failures, &first);
     let ended = end_as(parent, journal, Ending::Stuck(stuck), ChangeState::Escalated, started);
-    close(world, journal, ended, ChangeState::NeedsAttention)
+    close(world, parent, journal, ended, ChangeState::NeedsAttention)
 }
 
 /// Tells why it is the factory release and not the version before, which goes into quarantine where its own state was
@@ -214,9 +214,16 @@ fn tell_why(parent: &mut World<'_>, factory: &Version) -> Result<()> {
 }
 
 /// The parent is closed whatever came of it: what is still to be done is the child's.
-fn close(world: &World<'_>, journal: &Journal, mut ended: Ended, state: ChangeState) -> Ended {
+fn close(
+    world: &World<'_>,
+    parent: &World<'_>,
+    journal: &Journal,
+    mut ended: Ended,
+    state: ChangeState,
+) -> Ended {
+    let both = [&world.id, &parent.id];
     let closed = report::conclude(journal, world.installation, &world.id, &ended.outcome, state)
-        .and_then(|()| remove_work(world.layout(), &world.id, state));
+        .and_then(|()| both.into_iter().try_for_each(|id| remove_work(world.layout(), id, state)));
     if let Err(broken) = closed {
         ended.outcome.warnings.push(broken.message(world.progress.lang()));
     }

@@ -17,7 +17,7 @@ use crate::state::Store;
 
 pub use state::{ChangeState, Mark, StepState};
 use twin::{Line, Twin};
-pub use twin::{Told, unfinished as unfinished_in};
+pub use twin::{Told, told as told_in, unfinished as unfinished_in};
 
 /// A change as it is recorded.
 #[derive(Debug, Clone)]
@@ -101,8 +101,9 @@ impl Journal {
             };
             write().map_err(|error| crate::state::fault(path, error))
         })?;
-        self.twin(parent).add(&Line::State(ChangeState::Escalated.name().into()));
+        // At no time neither of them is open.
         self.twin(id).begin(&opened(kind, from, to, Some(parent), plan));
+        self.twin(parent).add(&Line::State(ChangeState::Escalated.name().into()));
         Ok(())
     }
 

@@ -247,6 +247,12 @@ pub struct Facts {
     pub created: BTreeMap<String, Vec<String>>,
     /// When a service's old containers began to stop.
     pub stopped_at: BTreeMap<String, Moment>,
+    /// The containers that are frozen while their data is read; also in `meta`, for backups that are no part of a change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<String>,
+    /// Those that are stopped for that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub halted: Vec<String>,
     /// From stop to readiness.
     pub downtime_ms: BTreeMap<String, u64>,
     /// How long services were frozen while their data was read.

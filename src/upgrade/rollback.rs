@@ -12,7 +12,7 @@ use super::journal::ChangeState;
 use super::plan::{Kind, Plan};
 use super::repair::{self, Why};
 use super::step::Step;
-use super::{pointers, rebuild, releases, running, unarchived, ways};
+use super::{pointers, rebuild, releases, running, ways};
 use crate::backup::Record;
 use crate::fault::{Code, Fault, Result};
 use crate::layout::Pointer;
@@ -53,9 +53,6 @@ async fn try_rollback(
         installation.wish_for(version);
     }
     let finished = change::finish(installation, &tools, progress).await?;
-    if finished.is_none() {
-        told.extend(unarchived::before(installation, progress).await?);
-    }
     match &finished {
         Some(ended) if named_way_out(ended, &options.to) => {
             // Where `current` names it already, what is missing is the data: only whoever says that it stays goes on.
@@ -215,9 +212,9 @@ pub fn outgrew(installation: &Installation, of: &Version, to: &Version) -> Resul
     }
     let layout = &installation.layout;
     let mut known = recorded(installation)?;
-    // Also one that failed and was never recorded.
+    // Also one that failed and was never recorded; one that cannot be read is as if it was not there.
     for version in releases::versions(layout)? {
-        known.extend(releases::info(layout, &version)?);
+        known.extend(releases::info(layout, &version).ok().flatten());
     }
     let between = |version: &Version| version > to && version <= of;
     Ok(known.iter().all(|info| info.version != *of)

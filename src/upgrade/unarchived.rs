@@ -48,10 +48,17 @@ pub async fn catch_up(
     Ok((gone, warnings))
 }
 
-/// As [`catch_up`] before something else is done, where there is a reason for it at all.
-pub async fn before(installation: &Installation, progress: &Progress) -> Result<Vec<String>> {
-    match installation.backup_manager().staged()?.is_empty() {
-        true => Ok(Vec::new()),
-        false => catch_up(installation, progress).await.map(|(_, warnings)| warnings),
-    }
+/// As [`catch_up`] before something else is done, where there is a reason for it at all. Whatever becomes of it, what comes
+/// next is not kept from going on. Gives what is to be told.
+pub async fn before(installation: &Installation, progress: &Progress) -> Vec<String> {
+    let caught_up = match installation.backup_manager().staged() {
+        Ok(left) if left.is_empty() => return Vec::new(),
+        Ok(_) => catch_up(installation, progress).await.map(|(_, warnings)| warnings),
+        Err(fault) => Err(fault),
+    };
+    caught_up.unwrap_or_else(|fault| {
+        let text = fault.message(progress.lang());
+        progress.warning(Step::CreatingBackup, Say::Warning { text: text.clone() });
+        vec![text]
+    })
 }

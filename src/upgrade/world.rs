@@ -37,7 +37,7 @@ pub struct World<'a> {
     /// The data, copied while its services run, for the backup to come.
     pub stage: Option<Stage>,
     /// The archive that is written meanwhile.
-    pub archiving: Option<effects::backup::Archiving>,
+    pub archiving: Option<effects::archiving::Archiving>,
     /// Containers this process started, and those it stopped: what must run, or not, after an outage.
     pub started: BTreeSet<String>,
     /// See `started`.

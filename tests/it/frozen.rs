@@ -5,13 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
-use compose_upgrade::backup::PartRecord;
+use compose_upgrade::backup::{BackupManager, PartRecord};
 use compose_upgrade::progress::{Event, Outcome};
 use compose_upgrade::settings::{Settings, Way};
 use compose_upgrade::state::Store;
-use compose_upgrade::upgrade::journal::{ChangeState, Journal, StepState};
+use compose_upgrade::upgrade::journal::{self, ChangeState, Journal, StepState};
 use compose_upgrade::upgrade::plan::{Facts, Plan};
 use compose_upgrade::upgrade::report::Report;
 use compose_upgrade::upgrade::runner::{Effects, Runner};
@@ -90,6 +91,51 @@ fn old_databases_are_migrated_and_every_journal_replays() {
             .unwrap();
         assert!(bundles > 0, "{name}");
     }
+}
+
+/// The journal once more, as lines beside the database: of a client that was killed before it swapped its last service.
+#[test]
+fn the_first_twin_of_a_journal_is_read_and_replays() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = folder.path().join("work");
+    fs::create_dir_all(work.join("u1")).unwrap();
+    fs::copy(fixture("state/journal-v1.jsonl"), work.join("u1/journal.jsonl")).unwrap();
+    let told = journal::unfinished_in(&work).unwrap();
+    assert_eq!(journal::told_in(&work, "u1").as_ref(), Some(&told));
+    let (id, kind, to) = (told.id.as_str(), told.kind.as_str(), told.to.as_str());
+    assert_eq!((id, kind, told.from.as_deref(), to), ("u1", "upgrade", Some("1.0.0"), "1.1.0"));
+    assert_eq!((told.state, &told.parent), (ChangeState::Running, &None));
+    let facts: Facts = serde_json::from_str(&told.facts).unwrap();
+    assert_eq!((facts.touched, facts.data_at_risk, facts.backup_id.is_some()), (true, true, true));
+    assert_eq!(facts.created.keys().collect::<Vec<_>>(), ["app", "db"]);
+    let steps = Plan::from_json(&told.plan, "u1").unwrap().steps();
+    let states = journal::replay("u1", steps.len(), &told.marks).unwrap();
+    let begun: Vec<String> = steps
+        .iter()
+        .zip(&states)
+        .filter(|(_, state)| **state == StepState::Started)
+        .map(|(step, _)| step.name())
+        .collect();
+    assert_eq!(begun, ["swap:app"]);
+    assert_eq!(states.iter().filter(|state| **state == StepState::Done).count(), 13);
+}
+
+/// The row of a backup whose data is copied, in the copy.
+#[test]
+fn the_first_row_in_a_copy_is_read_where_the_state_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let backups = folder.path().join("backups");
+    let row: Value = serde_json::from_str(&read("backup/v1-copy.record.json")).unwrap();
+    let copy = backups.join(format!("{}.stage", row["file"].as_str().unwrap()));
+    fs::create_dir_all(copy.join("persist/data")).unwrap();
+    fs::copy(fixture("backup/v1-copy.record.json"), copy.join(".record.json")).unwrap();
+    let manager = BackupManager::new(Arc::new(Store::in_memory().unwrap()), backups);
+    let recovered = manager.recover(&AtomicBool::new(false)).unwrap();
+    let again = serde_json::to_value(&recovered.added).unwrap();
+    let mut expected = row;
+    expected.as_object_mut().unwrap().remove("schema");
+    assert_eq!(again, json!([expected]));
+    assert_eq!(manager.staged().unwrap(), recovered.added);
 }
 
 /// A world in which everything works.

@@ -1,6 +1,6 @@
 //! Which members of a bundle are worth fetching, when the engine has some of its layers. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::{Digest, ReleaseInfo};
@@ -31,9 +31,11 @@ pub struct Delta {
 impl Delta {
     /// Those in `index` that are shorter than the layer they make.
     pub fn all(index: &Index) -> Vec<Self> {
+        let members: BTreeMap<&str, &Member> =
+            index.members.iter().map(|member| (member.path.as_str(), member)).collect();
         let delta = |member: &Member| {
             let (new, old) = delta_of(&member.path)?;
-            let layer = index.member(&blob(&new)).filter(|layer| layer.length > member.length)?;
+            let layer = *members.get(blob(&new).as_str()).filter(|layer| layer.length > member.length)?;
             Some(Self { layer: layer.clone(), new, old, member: member.clone() })
         };
         index.members.iter().filter_map(delta).collect()

@@ -44,7 +44,9 @@ impl<R: Read> Applied<R> {
         let at = u64_of(&mut self.delta)?;
         let refers = length_of(&mut self.delta, REFERENCE)?;
         let length = length_of(&mut self.delta, zstd_safe::compress_bound(CHUNK))?;
-        if made == 0 || made as u64 > self.left {
+        // Small ones would have the old layer read again and again for nothing.
+        let full = made == CHUNK || made as u64 == self.left;
+        if made == 0 || made as u64 > self.left || !full {
             return Err(invalid(format!("a frame makes {made} bytes, {} are left", self.left)));
         }
         self.reference.resize(refers, 0);

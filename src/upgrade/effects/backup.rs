@@ -5,48 +5,28 @@
 //! committed. Elsewhere the archive is written at once, while the services do not write.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::archiving::{CancelOnDrop, archive_meanwhile, blocking, packing, warn};
 use super::data::{Data, Purpose, all_data, doubtful_names, info_of, mounts_any, part};
 use super::host::unkept;
 use super::quiet::Writers;
 use super::{besides, dump};
-use crate::backup::{BackupRequest, Kind as BackupKind, Packing, Record, Stage};
+use crate::backup::{BackupRequest, Kind as BackupKind, Record, Stage};
 use crate::docker::{Container, Model, State};
-use crate::fault::{Code, Fault, Result};
+use crate::fault::Result;
 use crate::messages::{DataNote, Say};
-use crate::progress::{Progress, Step};
+use crate::progress::Step;
 use crate::release::Version;
 use crate::settings::{DataPolicy, Way};
 use crate::upgrade::analyse::OLD_MODEL;
 use crate::upgrade::plan::Kind;
-use crate::upgrade::unarchived;
 use crate::upgrade::world::World;
-
-/// The priority of what is done beside the services.
-const NICE: i32 = 10;
 
 /// The installed version and the one that is about to come.
 pub type Versions = Option<(Version, Option<Version>)>;
-
-/// What is told to end when it is dropped: who drops a future (Ctrl-C) leaves no work behind.
-#[derive(Default)]
-pub struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// An archive that is written while the change goes on.
-pub struct Archiving {
-    work: oneshot::Receiver<Result<Record>>,
-    _cancel: CancelOnDrop,
-}
 
 /// Copies the data while the services run, so that [`backup`] has little left to do.
 pub async fn copy(world: &mut World<'_>) -> Result<()> {
@@ -107,7 +87,7 @@ fn of_upgrade(world: &World<'_>) -> Versions {
 pub enum Archive {
     /// At once; who stops it before the end leaves nothing.
     Now,
-    /// The copy is enough for the time being: see [`archived`].
+    /// The copy is enough for the time being: see [`super::archiving::archived`].
     Later,
 }
 
@@ -120,18 +100,28 @@ pub async fn make_backup(
     archive: Archive,
 ) -> Result<Option<String>> {
     let Some(survey) = survey(world, kind).await? else { return Ok(None) };
-    let copied = match world.stage.take() {
+    let mut copied = match world.stage.take() {
         Some(stage) => Ok(stage),
         None => {
-            let request = request(world, kind, versions, &survey).await?;
+            let request = request(world, kind, versions.clone(), &survey).await?;
             begin(world, request).await?
         }
     };
-    let record = match copied {
-        Ok(stage) => cut(world, stage, &survey.writers(true), archive).await?,
-        Err(request) => at_once(world, request, &survey.writers(false)).await?,
-    };
-    Ok(Some(record.id))
+    let mut restless = Vec::new();
+    loop {
+        let done = match copied {
+            Ok(stage) => {
+                let stage = cut(world, stage, survey.writers(true)).await?;
+                return last(world, stage, archive).await.map(|record| Some(record.id));
+            }
+            Err(request) => at_once(world, request, &survey.writers(false).stopping(&restless)).await?,
+        };
+        match done {
+            Ok(record) => return Ok(Some(record.id)),
+            Err(more) => restless.extend(more),
+        }
+        copied = Err(request(world, kind, versions.clone(), &survey).await?);
+    }
 }
 
 /// What is to be backed up, and who may write to it.
@@ -140,6 +130,8 @@ struct Survey {
     data: Vec<Data>,
     /// Those that run.
     containers: Vec<Container>,
+    /// Those that ended and will be started again by the engine.
+    restless: Vec<Container>,
 }
 
 /// None where the stack has no data.
@@ -164,6 +156,7 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
     for note in unkept(world, &model, &containers, &data)? {
         world.warn(Step::CreatingBackup, Say::Data(note))?;
     }
+    let restless = containers.extract_if(.., |one| one.state == State::Restarting).collect();
     containers.retain(|one| one.state == State::Running);
     // What is to be put back by itself comes back as files, whatever has become of the service meanwhile.
     let as_files = match kind {
@@ -180,7 +173,7 @@ async fn survey(world: &mut World<'_>, kind: BackupKind) -> Result<Option<Survey
             _ => {}
         }
     }
-    Ok((!data.is_empty()).then_some(Survey { model, data, containers }))
+    Ok((!data.is_empty()).then_some(Survey { model, data, containers, restless }))
 }
 
 impl Survey {
@@ -196,7 +189,11 @@ impl Survey {
                 freeze.push(one.clone());
             }
         }
-        Writers { freeze, stop }.ordered(&self.model)
+        let held: Vec<Way> = frozen.iter().copied().chain([Way::Stop]).collect();
+        let data = || self.data.iter().filter(|data| held.contains(&data.policy.way));
+        let restless =
+            self.restless.iter().filter(|one| mounts_any(one, &self.model, data())).cloned().collect();
+        Writers { freeze, stop, restless }.ordered(&self.model)
     }
 }
 
@@ -227,7 +224,7 @@ async fn begin(
 ) -> Result<std::result::Result<Stage, BackupRequest>> {
     let cancel = CancelOnDrop::default();
     let (manager, progress, stop) =
-        (world.installation.backup_manager(), world.progress.clone(), cancel.0.clone());
+        (world.installation.backup_manager(), world.progress.clone(), cancel.flag());
     blocking(world, move || {
         if !manager.can_stage(&request.parts)? {
             return Ok(Err(request));
@@ -239,21 +236,32 @@ async fn begin(
     .await
 }
 
-/// Takes what changed while nothing writes, and makes the copy last.
-async fn cut(world: &mut World<'_>, mut stage: Stage, writers: &Writers, archive: Archive) -> Result<Record> {
+/// Takes what changed, while nothing writes.
+async fn cut(world: &mut World<'_>, mut stage: Stage, mut writers: Writers) -> Result<Stage> {
     let cancel = CancelOnDrop::default();
-    let stop = cancel.0.clone();
-    let mut stage = blocking(world, move || stage.take_live(&stop).map(|()| stage)).await?;
+    let stop = cancel.flag();
+    stage = blocking(world, move || stage.take_live(&stop).map(|()| stage)).await?;
     let (info, began) = (info_of(world)?, Instant::now());
-    writers.hold(world).await?;
-    let stop = cancel.0.clone();
-    let done = blocking(world, move || stage.cut(&stop).map(|()| stage)).await;
-    let held = writers.check_held(world).await;
-    writers.release(world, &info, began).await?;
-    let stage = done?;
-    held?;
+    loop {
+        writers.hold(world).await?;
+        let stop = cancel.flag();
+        let done = blocking(world, move || stage.cut(&stop).map(|()| stage)).await;
+        let held = writers.check_held(world).await;
+        writers.release(world, &info, began).await?;
+        stage = done?;
+        match held? {
+            restless if restless.is_empty() => return Ok(stage),
+            // Every time there are fewer that are frozen.
+            restless => writers = writers.stopping(&restless),
+        }
+    }
+}
+
+/// Makes a copy last.
+async fn last(world: &mut World<'_>, stage: Stage, archive: Archive) -> Result<Record> {
     if archive == Archive::Now {
-        let (packing, progress, stop) = (packing(world), world.progress.clone(), cancel.0.clone());
+        let cancel = CancelOnDrop::default();
+        let (packing, progress, stop) = (packing(world), world.progress.clone(), cancel.flag());
         let record = blocking(world, move || stage.archive(&packing, &progress, &stop)).await?;
         warn(world, &record)?;
         world.progress.finished(Step::CreatingBackup, Say::BackupFinished { id: record.id.clone() });
@@ -264,8 +272,12 @@ async fn cut(world: &mut World<'_>, mut stage: Stage, writers: &Writers, archive
     Ok(record)
 }
 
-/// Writes the archive while nothing writes to the data.
-async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &Writers) -> Result<Record> {
+/// Writes the archive while nothing writes to the data; gives the IDs of those back that did all the same.
+async fn at_once(
+    world: &mut World<'_>,
+    mut request: BackupRequest,
+    writers: &Writers,
+) -> Result<std::result::Result<Record, Vec<String>>> {
     let (read, mut was_read) = oneshot::channel();
     request.read = Some(Box::new(move || {
         // Nobody waits any more when the backup was given up.
@@ -277,7 +289,7 @@ async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &Wr
     let work = Arc::new(world.installation.backup_manager()).create_in_background(
         request,
         world.progress.clone(),
-        cancel.0.clone(),
+        cancel.flag(),
     );
     let mut work = std::pin::pin!(work);
     // Held only while the data is read; checking the archive needs nobody to wait.
@@ -287,95 +299,21 @@ async fn at_once(world: &mut World<'_>, mut request: BackupRequest, writers: &Wr
     };
     let held = writers.check_held(world).await;
     writers.release(world, &info, began).await?;
-    // One that somebody started again has written to what was read.
-    held?;
-    match early {
+    let still = matches!(&held, Ok(restless) if restless.is_empty());
+    if !still {
+        cancel.cancel();
+    }
+    let done = match early {
         Some(result) => result,
         None => work.await,
-    }
-}
-
-/// Begins to write the archive of what was copied, beside everything else.
-fn archive_meanwhile(world: &mut World<'_>) {
-    let Some(id) = world.facts().backup_id.clone() else { return };
-    let cancel = CancelOnDrop::default();
-    let (manager, stop) = (world.installation.backup_manager(), cancel.0.clone());
-    let packing = packing(world);
-    let (done, work) = oneshot::channel();
-    std::thread::spawn(move || {
-        // The services that are swapped meanwhile come first; threads made by this one inherit that. Where it is not
-        // allowed, the archive is written all the same.
-        let _as_it_was = rustix::process::setpriority_process(None, NICE);
-        // It would tell of its progress between that of the steps. Nobody waits for it after Ctrl-C.
-        let _given_up = done.send(manager.archive(&id, &packing, &Progress::silent(), &stop));
-    });
-    world.archiving = Some(Archiving { work, _cancel: cancel });
-}
-
-/// Stops writing the archive: the copy is restored, or another backup made. [`archived`] begins it again.
-pub async fn stop_archiving(world: &mut World<'_>) -> Result<()> {
-    let Some(archiving) = world.archiving.take() else { return Ok(()) };
-    drop(archiving._cancel);
-    match archiving.work.await {
-        // What it met is met again when it is begun again.
-        Ok(_) => Ok(()),
-        Err(error) => Err(Fault::from_error(Code::BackupFailed, world.project(), error)),
-    }
-}
-
-/// Waits until everything that was copied has its archive, also what a process that was killed left.
-///
-/// A full disk is no reason to give up what runs well: the copy is as good as a backup, and the next command writes the
-/// archive ([`unarchived`]).
-pub async fn archived(world: &mut World<'_>) -> Result<()> {
-    let mut tried = None;
-    if let Some(archiving) = world.archiving.take() {
-        let done = archiving.work.await;
-        let done = done.map_err(|error| Fault::from_error(Code::BackupFailed, world.project(), error))?;
-        tried = world.facts().backup_id.clone();
-        conclude(world, tried.as_deref().unwrap_or_default(), done)?;
-    }
-    let (manager, packing) = (world.installation.backup_manager(), packing(world));
-    for left in manager.staged()?.into_iter().filter(|left| Some(&left.id) != tried.as_ref()) {
-        let cancel = CancelOnDrop::default();
-        let (manager, id) = (manager.clone(), left.id.clone());
-        let (progress, stop) = (world.progress.clone(), cancel.0.clone());
-        let work = move || manager.archive(&id, &packing, &progress, &stop);
-        let done = blocking(world, work).await;
-        conclude(world, &left.id, done)?;
-    }
-    Ok(())
-}
-
-/// Tells what came of the archive of backup `id`. Any fault but a want of room is one of the backup.
-fn conclude(world: &mut World<'_>, id: &str, done: Result<Record>) -> Result<()> {
-    match done {
-        Err(fault) if fault.code() == Code::DiskFull => {
-            let say = unarchived::told(id, &fault, world.progress.lang());
-            world.warn(Step::CreatingBackup, say)
+    };
+    match (done, still) {
+        (done, true) => done.map(Ok),
+        // One that runs again has written to what was read: an archive of that is none.
+        (Ok(spoilt), false) => {
+            world.installation.backup_manager().delete(&spoilt.id)?;
+            held.map(Err)
         }
-        done => tell(world, &done?),
+        (Err(_), false) => held.map(Err),
     }
-}
-
-fn warn(world: &mut World<'_>, record: &Record) -> Result<()> {
-    record.warnings().into_iter().try_for_each(|text| world.warn(Step::CreatingBackup, Say::Warning { text }))
-}
-
-fn tell(world: &mut World<'_>, record: &Record) -> Result<()> {
-    warn(world, record)?;
-    world.progress.note(Step::CreatingBackup, Say::BackupFinished { id: record.id.clone() });
-    Ok(())
-}
-
-fn packing(world: &World<'_>) -> Packing {
-    (&world.installation.settings.backup).into()
-}
-
-async fn blocking<T: Send + 'static>(
-    world: &World<'_>,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Fault::from_error(Code::BackupFailed, world.project(), error))?
 }

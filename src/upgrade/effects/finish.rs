@@ -6,7 +6,7 @@ use std::fs;
 use rusqlite::params;
 
 use super::containers::grace;
-use super::{back, backup, images, swap};
+use super::{archiving, back, images, swap};
 use crate::durable;
 use crate::fault::{IoContext, Result};
 use crate::layout::Pointer;
@@ -47,7 +47,7 @@ pub async fn commit(world: &mut World<'_>) -> Result<()> {
         swap::verify(world).await?;
     }
     // What the new version changes from now on is only in the backup as it was.
-    backup::archived(world).await?;
+    archiving::archived(world).await?;
     let plan = &world.plan;
     // Somebody may have pointed it elsewhere meanwhile.
     pointers::set(world.layout(), Pointer::Current, &plan.to)?;

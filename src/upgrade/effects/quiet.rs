@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use super::volume;
 use crate::docker::{Container, Engine, Model, ReadyPolicy, State, Watched};
 use crate::fault::{Code, Fault, Result};
@@ -23,6 +25,9 @@ pub struct Writers {
     pub freeze: Vec<Container>,
     /// They are stopped; what others depend on comes first.
     pub stop: Vec<Container>,
+    /// They end by themselves, and the engine starts them again and again: they are stopped, too, but nobody waits until
+    /// they are well afterwards.
+    pub restless: Vec<Container>,
 }
 
 impl Writers {
@@ -33,11 +38,19 @@ impl Writers {
         self
     }
 
+    /// These did not hold still where they were to be frozen: the next time they are stopped.
+    pub fn stopping(mut self, restless: &[String]) -> Self {
+        let (more, freeze) = self.freeze.into_iter().partition(|one| restless.contains(&one.id));
+        self.freeze = freeze;
+        self.restless.extend::<Vec<_>>(more);
+        self
+    }
+
     /// Holds them still.
     pub async fn hold(&self, world: &mut World<'_>) -> Result<()> {
         let held = self.try_hold(world).await;
         if held.is_err() {
-            thaw(world.installation, &world.engine).await?;
+            let_go(world).await?;
         } else {
             killpoint::reached("frozen", &step::Step::Backup);
         }
@@ -45,13 +58,12 @@ impl Writers {
     }
 
     async fn try_hold(&self, world: &mut World<'_>) -> Result<()> {
-        let ids = |all: &[Container]| all.iter().map(|one| one.id.as_str()).collect::<Vec<_>>().join(" ");
-        let (freeze, stop) = (ids(&self.freeze), ids(&self.stop));
-        world.installation.store.with(|db| {
-            meta::set(db, FROZEN, &freeze)?;
-            meta::set(db, HALTED, &stop)
-        })?;
-        for one in self.stop.iter().rev() {
+        let ids = |one: &Container| one.id.clone();
+        let frozen: Vec<String> = self.freeze.iter().map(ids).collect();
+        let halted: Vec<String> = self.stop.iter().chain(&self.restless).map(ids).collect();
+        world.installation.store.with(|db| remember(db, &frozen, &halted))?;
+        world.learn(|facts| (facts.frozen, facts.halted) = (frozen, halted))?;
+        for one in self.restless.iter().chain(self.stop.iter().rev()) {
             world.engine.stop(&one.id, None).await?;
         }
         for one in &self.freeze {
@@ -60,23 +72,29 @@ impl Writers {
         Ok(())
     }
 
-    /// An error where one that was held runs again: somebody let it go on while its data was read.
-    pub async fn check_held(&self, world: &World<'_>) -> Result<()> {
-        let stopped = self.stop.iter().map(|one| (one, State::Exited));
+    /// The IDs of those that ended in the moment in which they were to be frozen, and were started again by the engine
+    /// while their data was read. An error where somebody let one go on meanwhile.
+    pub async fn check_held(&self, world: &World<'_>) -> Result<Vec<String>> {
+        let stopped = self.stop.iter().chain(&self.restless).map(|one| (one, State::Exited));
         let frozen = self.freeze.iter().map(|one| (one, State::Paused));
+        let mut restless = Vec::new();
         for (one, held_as) in stopped.chain(frozen) {
             let Some(now) = world.engine.container(&one.id).await? else { continue };
-            if let Some(cause) = disturbed(held_as, now.state) {
-                return Err(Fault::new(Code::BackupFailed, &one.service, cause));
+            match disturbed(held_as, now.state) {
+                Some(_) if held_as == State::Paused && now.restart_count > one.restart_count => {
+                    restless.push(now.id);
+                }
+                Some(cause) => return Err(Fault::new(Code::BackupFailed, &one.service, cause)),
+                None => {}
             }
         }
-        Ok(())
+        Ok(restless)
     }
 
     /// Lets them go on, waits until what was stopped is ready again, and remembers how long each stood still since
     /// `began`.
     pub async fn release(&self, world: &mut World<'_>, info: &ReleaseInfo, began: Instant) -> Result<()> {
-        thaw(world.installation, &world.engine).await?;
+        let_go(world).await?;
         let frozen = began.elapsed();
         for one in &self.stop {
             world.engine.wait_ready(&as_before(info, one)).await?;
@@ -85,7 +103,8 @@ impl Writers {
         let ms = |all: &[Container], time: Duration| -> Vec<(String, u64)> {
             all.iter().map(|one| (one.service.clone(), time.as_millis() as u64)).collect()
         };
-        let stood = [ms(&self.freeze, frozen), ms(&self.stop, stopped)].concat();
+        let halted = [&self.stop[..], &self.restless].concat();
+        let stood = [ms(&self.freeze, frozen), ms(&halted, stopped)].concat();
         world.learn(|facts| facts.frozen_ms.extend(stood))
     }
 }
@@ -172,6 +191,23 @@ pub fn is_held(installation: &Installation) -> Result<bool> {
     Ok(held.frozen.is_some() || held.halted.is_some())
 }
 
+/// Writes down what is held still by a backup.
+pub fn remember(db: &Connection, frozen: &[String], halted: &[String]) -> rusqlite::Result<()> {
+    meta::set(db, FROZEN, &frozen.join(" "))?;
+    meta::set(db, HALTED, &halted.join(" "))
+}
+
+/// As [`thaw`], where it is a change that held them: it knows it, too.
+pub async fn let_go(world: &mut World<'_>) -> Result<()> {
+    thaw(world.installation, &world.engine).await?;
+    forget(world)
+}
+
+/// What comes next may stop for good what was held: it must not be started again.
+fn forget(world: &mut World<'_>) -> Result<()> {
+    world.learn(|facts| (facts.frozen, facts.halted) = Default::default())
+}
+
 /// Lets everything go on that was held for a backup, by this process or one that was killed.
 pub async fn thaw(installation: &Installation, engine: &Engine) -> Result<()> {
     Held::read(installation)?.let_go(installation, engine).await?;
@@ -184,7 +220,8 @@ pub async fn thaw_going_back(world: &mut World<'_>) -> Result<()> {
         Ok(held) => {
             held.let_go(world.installation, &world.engine).await?;
             let forgotten = Held::forget(world.installation);
-            world.written(forgotten)
+            world.written(forgotten)?;
+            forget(world)
         }
         Err(unreadable) => world.written(Err(unreadable)),
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use super::backup::{Archive, make_backup, stop_archiving};
+use super::archiving::stop_archiving;
+use super::backup::{Archive, make_backup};
 use super::containers::{downtime_begins, grace, put_down, put_up};
 use super::data::{Data, Place, Purpose, all_data, info_of, inside, mounts_any};
 use super::dump;
@@ -39,23 +40,50 @@ pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
 /// may have been answered. A copy that cannot be made, or takes the room that `backup` needs to come back, does not keep
 /// the old data from coming back.
 async fn keep_what_was_written(world: &mut World<'_>, backup: &str) -> Result<()> {
-    if world.facts().safety_backup_id.is_some() {
-        return Ok(());
-    }
-    let to = world.plan.to.clone();
-    let cause = match make_backup(world, BackupKind::Safety, Some((to, None)), Archive::Later).await {
+    let manager = world.installation.backup_manager();
+    let kept = match world
+        .facts()
+        .safety_backup_id
+        .clone()
+        .map_or_else(|| copied(world, backup), |id| Ok(Some(id)))?
+    {
+        Some(id) => Ok(Some(id)),
+        None => {
+            let to = world.plan.to.clone();
+            make_backup(world, BackupKind::Safety, Some((to, None)), Archive::Later).await
+        }
+    };
+    let cause = match kept {
         Err(fault) => fault,
-        Ok(kept) => match (&kept, check_restorable(world, Some(backup)).await) {
-            (Some(kept), Err(full)) if full.code() == Code::DiskFull => {
-                world.installation.backup_manager().delete(kept)?;
-                full
+        Ok(kept) => {
+            // Known before anything else, so that it is not made again by whoever goes on with this.
+            world.learn(|facts| facts.safety_backup_id = kept.clone())?;
+            match (kept, check_restorable(world, Some(backup)).await) {
+                (Some(kept), Err(full)) if full.code() == Code::DiskFull => {
+                    manager.delete(&kept)?;
+                    world.learn(|facts| facts.safety_backup_id = None)?;
+                    full
+                }
+                // Any other is met by the restore itself.
+                _ => return Ok(()),
             }
-            // Any other is met by the restore itself.
-            _ => return world.learn(|facts| facts.safety_backup_id = kept),
-        },
+        }
     };
     let cause = cause.message(world.progress.lang());
     world.warn(Step::RollingBack, Say::Data(DataNote::NotKept { cause }))
+}
+
+/// The copy that a process made for this and was killed before it could say so: of what the new release wrote, later than
+/// `backup`.
+fn copied(world: &World<'_>, backup: &str) -> Result<Option<String>> {
+    let manager = world.installation.backup_manager();
+    let begun = manager.get(backup)?.started_at;
+    let mut left = manager.staged()?.into_iter();
+    let kept = left.find(|record| {
+        let of = (record.kind, record.version.as_ref());
+        of == (BackupKind::Safety, Some(&world.plan.to)) && record.started_at >= begun && record.id != backup
+    });
+    Ok(kept.map(|record| record.id))
 }
 
 /// Restores the data of backup `id`; everything that mounts it is stopped by then or is stopped for it.
@@ -109,7 +137,12 @@ async fn restore_from(world: &mut World<'_>, id: &str) -> Result<()> {
     }
     let facts = world.facts();
     let kept = facts.safety_backup_id.clone().or_else(|| facts.backup_id.clone()).filter(|kept| kept != id);
-    let say = put_back_words(world, id, kept)?;
+    // The data is back, whether or not it can be told what became of the other.
+    let plain = Say::DataPutBack { backup: id.to_owned(), kept: kept.clone() };
+    let say = put_back_words(world, id, kept).unwrap_or_else(|fault| {
+        tracing::warn!(%fault, "it is not known which release can read the data that was put aside");
+        plain
+    });
     world.warn(Step::StoppingServices, say)
 }
 

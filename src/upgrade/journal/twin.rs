@@ -2,16 +2,18 @@
 //!
 //! Where the state database is lost in the middle of a change, nobody could tell any more what ran before: containers
 //! of two releases may be there, and the old ones do not run. By its twin the change is finished or undone as if
-//! nothing had been lost. It is written after the database, survives the process, and is not synced: it matters only where
-//! the database is lost as well. A twin that cannot be written to its end is removed, because half of one would mislead.
+//! nothing had been lost. It is written after the database. What says that something is done is not synced: a power cut may
+//! take it, and the step is done again. A twin that cannot be written to its end is removed, because half of one would
+//! mislead.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::state::ChangeState;
+use super::state::{ChangeState, Mark};
 
 const FILE: &str = "journal.jsonl";
 /// What an in-memory store says that its path is.
@@ -46,7 +48,14 @@ pub enum Line {
     Mark(usize, String),
 }
 
-/// The twin of one change.
+impl Line {
+    /// Whether it has to be on the disk before what it announces: without it, something that was begun would not be undone.
+    fn announces(&self) -> bool {
+        !matches!(self, Self::Mark(_, mark) if [Mark::Done, Mark::Undone].map(Mark::name).contains(&mark.as_str()))
+    }
+}
+
+/// The twin of one change. It holds what the database does, `.env` and addresses with it: nobody else may read it.
 pub struct Twin(Option<PathBuf>);
 
 impl Twin {
@@ -59,8 +68,11 @@ impl Twin {
     /// Begins it.
     pub fn begin(&self, line: &Line) {
         let Some(path) = &self.0 else { return };
-        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-        self.write(folder.and_then(|()| File::create(path)), line);
+        let folder = path
+            .parent()
+            .map_or(Ok(()), |folder| DirBuilder::new().recursive(true).mode(0o700).create(folder));
+        let new = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+        self.write(folder.and_then(|()| new()), line);
     }
 
     /// Adds a line. One that was never begun, or is gone with the change's work files, stays away.
@@ -72,7 +84,11 @@ impl Twin {
     fn write(&self, file: std::io::Result<File>, line: &Line) {
         let mut text = serde_json::to_vec(line).expect("a line is always valid JSON");
         text.push(b'\n');
-        match file.and_then(|mut file| file.write_all(&text)) {
+        let write = |mut file: File| {
+            file.write_all(&text)?;
+            if line.announces() { file.sync_data() } else { Ok(()) }
+        };
+        match file.and_then(write) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 tracing::warn!(%error, "the journal's twin cannot be written, and is removed");
                 if let Some(Err(error)) = self.0.as_ref().map(fs::remove_file) {
@@ -107,8 +123,9 @@ pub struct Told {
     pub marks: Vec<(usize, String)>,
 }
 
-/// The unfinished changes in the folder `work`, the newest first. What cannot be read tells nothing.
-pub fn unfinished(work: &Path) -> Vec<Told> {
+/// The newest unfinished change in the folder `work`. Where the newest that there is cannot be read, none: an older one
+/// would mislead.
+pub fn unfinished(work: &Path) -> Option<Told> {
     let entries = fs::read_dir(work).into_iter().flatten().flatten();
     let mut ids: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -117,11 +134,18 @@ pub fn unfinished(work: &Path) -> Vec<Told> {
     let open = |told: &Told| {
         matches!(told.state, ChangeState::Running | ChangeState::Undoing | ChangeState::NeedsAttention)
     };
-    ids.iter().filter_map(|id| read(&work.join(id).join(FILE), id)).filter(open).collect()
+    let mut there = ids.iter().filter(|id| work.join(id).join(FILE).exists());
+    // One that is over may be left where its folder could not be removed.
+    there.find_map(|id| match told(work, id) {
+        Some(told) if open(&told) => Some(Some(told)),
+        Some(_) => None,
+        None => Some(None),
+    })?
 }
 
-fn read(path: &Path, id: &str) -> Option<Told> {
-    let text = fs::read_to_string(path).ok()?;
+/// The change `id`; none where its twin is not there or cannot be read.
+pub fn told(work: &Path, id: &str) -> Option<Told> {
+    let text = fs::read_to_string(work.join(id).join(FILE)).ok()?;
     // A line that was not written to its end is as if it had not been begun.
     let whole = &text[..text.rfind('\n')? + 1];
     let mut lines = whole.lines().map(serde_json::from_str::<Line>);
@@ -156,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let twin = Twin::of(&folder.path().join("state.db"), "u1");
         twin.add(&Line::Plan("before it began".into()));
-        assert!(unfinished(&folder.path().join("work")).is_empty());
+        assert_eq!(unfinished(&folder.path().join("work")), None);
         twin.begin(&opened());
         twin.add(&Line::Mark(0, "started".into()));
         twin.add(&Line::Facts("{\"touched\":true}".into()));
@@ -164,17 +188,17 @@ mod tests {
         let path = folder.path().join("work/u1").join(FILE);
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"mark\":[0,\"do").unwrap();
-        let told = unfinished(&folder.path().join("work"));
-        let [told] = &told[..] else { panic!("{told:?}") };
+        let told = unfinished(&folder.path().join("work")).unwrap();
         assert_eq!(
             (told.id.as_str(), told.from.as_deref(), told.to.as_str()),
             ("u1", Some("1.0.0"), "1.1.0")
         );
         assert_eq!((told.state, told.facts.as_str()), (ChangeState::Undoing, "{\"touched\":true}"));
         assert_eq!(told.marks, [(0, "started".to_owned())]);
-        // What cannot be read tells nothing, rather than half of it.
+        // What cannot be read tells nothing, rather than half of it; nor does an older one in its place.
         file.write_all(b"\n").unwrap();
-        assert!(unfinished(&folder.path().join("work")).is_empty());
+        Twin::of(&folder.path().join("state.db"), "u0").begin(&opened());
+        assert_eq!(unfinished(&folder.path().join("work")), None);
     }
 
     #[test]
@@ -183,7 +207,18 @@ mod tests {
         let twin = Twin::of(&folder.path().join("state.db"), "u1");
         twin.begin(&opened());
         twin.add(&Line::State("completed".into()));
-        assert!(unfinished(&folder.path().join("work")).is_empty());
+        assert_eq!(unfinished(&folder.path().join("work")), None);
+        Twin::of(&folder.path().join("state.db"), "u0").begin(&opened());
+        assert_eq!(unfinished(&folder.path().join("work")).unwrap().id, "u0");
+    }
+
+    #[test]
+    fn nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        Twin::of(&folder.path().join("state.db"), "u1").begin(&opened());
+        let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("work/u1"), mode("work/u1/journal.jsonl")), (0o700, 0o600));
     }
 
     #[test]

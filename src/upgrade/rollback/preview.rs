@@ -49,7 +49,9 @@ pub async fn rollback_plan(
         reason: plan.reason.clone(),
         bytes_to_fetch: Keeper::new(installation, &tools.engine, progress).rest_of(&way.to).await?,
         // What is unpacked beside the present data.
-        disk_needed: way.restore.iter().flat_map(|record| &record.parts).map(|part| part.bytes).sum(),
+        disk_needed: way.restore.as_ref().map_or(0, |record| {
+            record.parts.iter().map(|part| installation.backup_manager().bytes_of(record, part)).sum()
+        }),
         steps: plan.prepare.iter().chain(steps).map(describe).collect(),
         services: change.iter().flat_map(|change| &change.services).map(service).collect(),
         services_known: change.is_some(),

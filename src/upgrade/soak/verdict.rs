@@ -52,7 +52,8 @@ pub fn judge(seen: &Seen<'_>) -> Option<(Code, String)> {
     if !ended || !in_time || always {
         return None;
     }
-    if container.oom_killed {
+    // A child of one that was then told to end leaves that mark, too.
+    if container.oom_killed && container.exit_code != 0 && seen.told_to_end != Some(true) {
         return Some((Code::Exited, "it was killed for want of memory".into()));
     }
     // Nobody sent that signal by the engine: the kernel did, or the process itself.
@@ -201,12 +202,15 @@ mod tests {
             oom_killed,
             ..container(State::Exited, Health::None, policy, KILLED)
         };
+        let ended = Container { exit_code: 0, ..killed("no", true) };
         let table = [
             ("by a person", killed("no", false), Some(true), false),
             ("nobody knows by whom", killed("no", false), None, false),
             ("by the kernel of a machine without memory", killed("no", false), Some(false), true),
             ("for its own want of memory", killed("no", true), None, true),
             ("for that, and then stopped by a person", killed("always", true), Some(true), false),
+            ("a child of it, and a person stopped it", killed("no", true), Some(true), false),
+            ("a child of it, and it ended well", ended, None, false),
         ];
         for (what, container, told_to_end, speaks) in table {
             let since = Duration::from_secs(60);

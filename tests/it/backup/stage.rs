@@ -178,6 +178,59 @@ fn a_copy_whose_archive_is_whole_is_not_left_behind() {
     }
 }
 
+/// As SIGKILL leaves it while the copy of `record` is being removed.
+fn half_removed(bench: &Bench, record: &Record) {
+    let copy = bench.path(&format!("backups/{}.stage", record.file));
+    let gone = copy.with_extension("stage.gone");
+    fs::rename(&copy, &gone).unwrap();
+    fs::remove_file(gone.join("persist/data/kept")).unwrap();
+}
+
+#[test]
+fn one_that_is_only_half_deleted_is_no_backup_any_more() {
+    if !is_root() {
+        return;
+    }
+    let bench = bench_with(&some_data());
+    let record = staged(&bench);
+    half_removed(&bench, &record);
+    assert_eq!(bench.manager.staged().unwrap(), []);
+    assert!(!bench.manager.can_restore(&record));
+    let found = bench.manager.reconcile().unwrap();
+    assert!(matches!(&found[..], [Problem::FileMissing(lost)] if lost.id == record.id), "{found:?}");
+    assert_eq!(bench.files(), [""; 0], "what was left of it is gone");
+    bench.manager.delete(&record.id).unwrap();
+    assert_eq!(bench.manager.list().unwrap(), []);
+}
+
+#[test]
+fn without_rows_an_archive_counts_for_more_than_its_copy_and_half_a_copy_for_nothing() {
+    if !is_root() {
+        return;
+    }
+    let bench = bench_with(&some_data());
+    let whole = staged(&bench);
+    let copy = bench.path(&format!("backups/{}.stage", whole.file));
+    let kept = bench.path("kept");
+    assert!(std::process::Command::new("cp").arg("-a").args([&copy, &kept]).status().unwrap().success());
+    let archived = archive(&bench.manager, &whole.id).unwrap();
+    // Both are there, as SIGKILL leaves it before the copy goes.
+    fs::rename(&kept, &copy).unwrap();
+    fs::remove_file(copy.join("persist/data/kept")).unwrap();
+    fs::create_dir_all(bench.path("backups/half.tar.gz.stage/data")).unwrap();
+    bench.store.with(|db| db.execute("DELETE FROM backups", []).map(drop)).unwrap();
+
+    let recovered = bench.manager.recover(&AtomicBool::new(false)).unwrap();
+    let [found] = &recovered.added[..] else { panic!("{recovered:?}") };
+    assert_eq!(
+        (found.status, found.hash, &found.target),
+        (Status::Complete, archived.hash, &archived.target)
+    );
+    assert_eq!(bench.manager.reconcile().unwrap(), []);
+    assert_eq!(bench.files(), [&archived.file[..]], "neither copy is left");
+    bench.verify(&archived.id).unwrap();
+}
+
 #[test]
 fn one_that_is_deleted_takes_its_copy_along() {
     if !is_root() {

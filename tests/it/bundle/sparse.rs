@@ -120,6 +120,19 @@ fn damage_is_found_and_never_handed_out() {
 }
 
 #[test]
+fn the_first_sidecar_with_a_layer_that_was_made_here_is_read_and_would_be_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sparse");
+    let frozen = fs::read(fixture("v1-made.sparse.json")).unwrap();
+    fs::write(sparse::sidecar_path(&path), &frozen).unwrap();
+    let found = Sparse::read(&path).unwrap();
+    let layer = "images/blobs/sha256/0e235fba732ba717f6161901474a1615dc89df5f0c5bab02f0f010732dbfbdbf";
+    assert!(found.has(layer) && !found.members().iter().any(|member| member.path == layer));
+    found.write(&path).unwrap();
+    assert_eq!(fs::read(sparse::sidecar_path(&path)).unwrap(), frozen);
+}
+
+#[test]
 fn the_first_sidecar_is_read_and_would_be_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let (path, described) = without_its_layer(folder.path());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use rusqlite::Connection;
+use rustix::process::Pid;
 
 use super::data::with_options;
 use crate::backup::tree::{Item, Node, build, describe, item, plain};
@@ -63,6 +64,67 @@ fn what_a_killed_backup_had_stopped_runs_again_after_the_next_command() {
     let id = backup(&device);
     assert!(device.container("db").running);
     assert_eq!(device.ask(&["backup", "verify", &id]).0, 0);
+}
+
+/// One that only held still for the copy is not swapped: nothing else starts it.
+#[test]
+fn what_an_upgrade_had_stopped_runs_again_where_the_state_is_lost_with_it() {
+    let (mut stack, device) = installed("way = 'stop'");
+    stack.release("1.1.0", |r| {
+        r.rebuild("app");
+    });
+    device.killed("frozen:backup", &["upgrade", "--yes"]);
+    assert!(!device.container("db").running, "the test is about a service that is down");
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        fs::remove_file(device.path(name)).unwrap();
+    }
+    let ended = device.upgrade(&[]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert!(device.container("db").running);
+    assert_eq!(device.sh("db", "cat /rows/table"), "one");
+}
+
+/// With a service that the engine starts again when it ends by itself.
+fn always_restarted() -> (Stack, Device) {
+    let mut stack = Stack::new();
+    stack.release("1.0.0", |r| {
+        r.service("db", &format!("{IDLE}\nvolumes: ['rows:/rows']\nrestart: always"))
+            .sections("volumes: {rows: {}}")
+            .toml(HEALTH);
+    });
+    let device = Device::init(&stack);
+    device.sh("db", "echo one > /rows/table");
+    (stack, device)
+}
+
+fn process_of(device: &Device, service: &str) -> Pid {
+    let pid = docker(&["inspect", "--format", "{{.State.Pid}}", &device.container(service).id]);
+    Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
+}
+
+/// As when it ends in the moment in which it is to be frozen.
+#[test]
+fn one_that_ends_and_is_started_again_while_it_should_stand_still_is_stopped_for_the_backup() {
+    let (_stack, device) = always_restarted();
+    let id = device.container("db").id;
+    let output = device.held("frozen:backup", &["backup", "create", "--json"], |_| {
+        rustix::process::kill_process(process_of(&device, "db"), rustix::process::Signal::KILL).unwrap();
+        docker(&["unpause", &id]);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while docker(&["inspect", "--format", "{{.RestartCount}} {{.State.Status}}", &id]).trim()
+            != "1 running"
+        {
+            assert!(Instant::now() < deadline, "the engine does not start it again");
+        }
+        docker(&["exec", &id, "busybox", "sh", "-c", "echo two > /rows/table"]);
+    });
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &made["status"]), (Some(0), &"complete".into()), "{made:#}");
+    assert!(device.container("db").running, "it goes on");
+    device.sh("db", "echo three > /rows/table");
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(device.run(&["backup", "restore", id, "--yes"]).code, 0);
+    assert_eq!(device.sh("db", "cat /rows/table"), "two", "as it was when it stood still at last");
 }
 
 #[test]

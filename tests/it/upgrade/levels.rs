@@ -97,6 +97,48 @@ fn a_factory_installation_that_is_killed_anywhere_goes_on() {
     }
 }
 
+/// Removes the state database.
+fn lose_state(device: &Device) {
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _may_be_gone = std::fs::remove_file(device.path(name));
+    }
+    assert!(!device.path("state.db").exists());
+}
+
+/// Both journals' twins are there: that of the change that failed, and that of the one which took over.
+#[test]
+fn a_factory_installation_goes_on_where_the_state_is_lost_with_it() {
+    for point in ["factory/started:create_containers", "factory/started:swap:side"] {
+        let (_stack, device) = poisoned(true);
+        device.killed(point, &["upgrade", "--yes"]);
+        lose_state(&device);
+        let ended = device.upgrade(&[]);
+        eprintln!("killed at {point}");
+        assert_eq!((ended.code, &ended.outcome["rolled_back_to"]), (21, &"1.0.0".into()), "{ended:#?}");
+        assert_eq!((&ended.outcome["from"], &ended.outcome["to"]), (&"1.1.0".into(), &"1.2.0".into()));
+        is_wholly(&device, "1.0.0");
+        assert_eq!(device.sh("db", "cat /rows/row"), "1");
+        assert!(!device.path("work").exists());
+    }
+}
+
+#[test]
+fn who_waits_for_a_person_still_does_after_the_state_is_lost_and_takes_another_way_out() {
+    let (mut stack, device) = poisoned(false);
+    assert_eq!(device.upgrade(&[]).code, 22);
+    lose_state(&device);
+    let again = device.upgrade(&[]);
+    assert_eq!(again.code, 22, "{again:#?}");
+    stack.release("1.3.0", |r| {
+        r.rebuild("db").rebuild("side").service("db", &format!("{IDLE}\nvolumes: ['rows:/rows']"));
+    });
+    lose_state(&device);
+    let out = device.upgrade(&["--target", "1.3.0"]);
+    assert_eq!(out.code, 0, "{out:#?}");
+    is_wholly(&device, "1.3.0");
+    assert!(!device.path("work").exists());
+}
+
 fn running(device: &Device, service: &str) -> Option<String> {
     let containers = device.containers().into_values();
     containers.filter(|one| one.service == service && one.running).map(|one| one.id).next()

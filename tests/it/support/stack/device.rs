@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -119,17 +119,21 @@ impl Device {
         assert_eq!(output.status.signal(), Some(9), "it was not killed at {point}: {output:?}");
     }
 
-    /// Runs a command that is held at `point` until `act` has returned, which is told who is held.
+    /// Runs a command that is held at `point`, where it comes there for the first time, until `act` has returned, which is told who is held.
     pub fn held(&self, point: &str, args: &[&str], act: impl FnOnce(&Child)) -> Output {
         let socket = self.path("hold.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let mut command = self.command(args);
         command.env("COMPOSE_UPGRADE_PAUSE_AT", point).env("COMPOSE_UPGRADE_PAUSE_SOCKET", &socket);
         let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let hear = |held: &UnixStream| {
+            BufReader::new(held).read_line(&mut String::new()).unwrap();
+        };
         let (held, _) = listener.accept().unwrap();
         act(&child);
-        BufReader::new(&held).read_line(&mut String::new()).unwrap();
+        hear(&held);
         drop(held);
+        std::thread::spawn(move || listener.incoming().for_each(|again| hear(&again.unwrap())));
         child.wait_with_output().unwrap()
     }
 
