@@ -1,9 +1,9 @@
 //! Files that are wholly there or not at all, and changes of names that stay, also after a power cut: each is followed by
 //! an fsync of the folder it happened in.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Code, Fault, IoContext, Result};
@@ -52,6 +52,11 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes a folder, and those above it that are missing, for their owner alone.
+pub fn create_private_dir_all(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).at(path)
+}
+
 /// As [`remove_dir_all`], in one step: from the first moment on nothing of it has its name any more. Where the process is
 /// killed before all of it is removed, [`remove_leftovers`] of the folder it is in does the rest.
 pub fn remove_dir_at_once(path: &Path) -> Result<()> {
@@ -68,12 +73,14 @@ pub fn remove_dir_at_once(path: &Path) -> Result<()> {
     remove_dir_all(&gone)
 }
 
-/// Removes what [`remove_dir_at_once`] had no time to in `folder`.
-pub fn remove_leftovers(folder: &Path) -> Result<()> {
+/// Removes what [`remove_dir_at_once`] had no time to of folders in `folder` whose names end with `ending`.
+pub fn remove_leftovers(folder: &Path, ending: &str) -> Result<()> {
+    let ending = format!("{ending}.{GONE}");
     for entry in fs::read_dir(folder).at(folder)? {
-        let path = entry.at(folder)?.path();
-        if path.extension().is_some_and(|extension| extension == GONE) {
-            remove_dir_all(&path)?;
+        let entry = entry.at(folder)?;
+        let ours = entry.file_name().to_string_lossy().ends_with(&ending);
+        if ours && entry.file_type().at(entry.path())?.is_dir() {
+            remove_dir_all(&entry.path())?;
         }
     }
     Ok(())

@@ -32,9 +32,9 @@ impl BackupManager {
             return Ok(recovered);
         }
         let _writer = self.lock_writer("backup recover")?;
-        durable::remove_leftovers(&self.folder)?;
+        durable::remove_leftovers(&self.folder, stage::COPY)?;
         let known: HashSet<PathBuf> = self.list()?.iter().map(|record| self.path_of(record)).collect();
-        let mut copies = self.copies(&known)?;
+        let mut copies = self.copies(&known, &mut recovered.unreadable)?;
         for path in archives(&self.folder)? {
             if known.contains(&path) {
                 continue;
@@ -64,8 +64,9 @@ impl BackupManager {
         Ok(recovered)
     }
 
-    /// The rows of copies that are whole and have none. One that is not whole is of no use to anybody, and goes.
-    fn copies(&self, known: &HashSet<PathBuf>) -> Result<Vec<Record>> {
+    /// The rows of copies that are whole and have none. One that is not whole is of no use to anybody, and goes; one that
+    /// says something that is not understood stays.
+    fn copies(&self, known: &HashSet<PathBuf>, unreadable: &mut Vec<PathBuf>) -> Result<Vec<Record>> {
         let mut found = Vec::new();
         for item in std::fs::read_dir(&self.folder).at(&self.folder)? {
             let path = item.at(&self.folder)?.path();
@@ -73,8 +74,12 @@ impl BackupManager {
                 continue;
             };
             match stage::row_of(&path) {
-                Some(record) => found.push(record),
-                None => {
+                Ok(Some(record)) => found.push(record),
+                Err(fault) => {
+                    tracing::warn!(%fault, "a copy of data without a record cannot be read");
+                    unreadable.push(path);
+                }
+                Ok(None) => {
                     tracing::warn!(archive = %archive.display(), "a copy of data that was not whole is removed");
                     durable::remove_dir_at_once(&path)?;
                 }

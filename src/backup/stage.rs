@@ -24,12 +24,16 @@ use crate::fault::{Code, Fault, IoContext, Result};
 use crate::messages::Say;
 use crate::progress::{Progress, Step, Unit};
 use crate::release::Digest;
+use crate::settings::ArchiveFormat;
 use crate::state::StateLock;
 
 /// A pass that took less has left as little as there is to gain by another.
 const SHORT: Duration = Duration::from_millis(500);
 /// Passes while the services run; where they write faster than is copied, more would not help.
 const MOST_PASSES: usize = 3;
+
+/// What the name of a copy ends with, behind that of its archive.
+pub(super) const COPY: &str = ".stage";
 
 /// In a copy that is whole: its row, for the case that the state database is lost. No part's name begins like this.
 const RECORD: &str = ".record.json";
@@ -161,7 +165,7 @@ impl BackupManager {
 
     /// Removes copies whose archive is whole, left by a process that was killed between the two. The writer's lock is held.
     pub(super) fn drop_copies(&self) -> Result<()> {
-        durable::remove_leftovers(&self.folder)?;
+        durable::remove_leftovers(&self.folder, COPY)?;
         let records = self.list()?;
         let mut complete = records.iter().filter(|record| record.status == Status::Complete);
         complete.try_for_each(|record| self.drop_copy(record))
@@ -175,7 +179,7 @@ impl BackupManager {
 
     /// Where the copy of a staged backup is.
     pub(super) fn stage_of(&self, record: &Record) -> PathBuf {
-        self.folder.join(format!("{}.stage", record.file))
+        self.folder.join(format!("{}{COPY}", record.file))
     }
 
     /// As [`BackupManager::abandon`]; the writer's lock is held.
@@ -194,16 +198,26 @@ impl BackupManager {
 
 /// The archive that the copy in `folder` is to become; none where it is no such copy.
 pub(super) fn archive_of(folder: &Path) -> Option<PathBuf> {
-    let copy = folder.extension().is_some_and(|extension| extension == "stage") && folder.is_dir();
-    copy.then(|| folder.with_extension(""))
+    let name = folder.file_name()?.to_str()?.strip_suffix(COPY)?;
+    let named = ArchiveFormat::ALL.iter().any(|format| name.ends_with(format.ending()));
+    (named && folder.is_dir() && !folder.is_symlink()).then(|| folder.with_file_name(name))
 }
 
-/// The row of the copy in `folder`; none where it was not whole yet.
-pub(super) fn row_of(folder: &Path) -> Option<Record> {
-    let Row { schema: 1, record } = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()? else {
-        return None;
+/// The row of the copy in `folder`; none where it was not whole yet. An error where it has one that cannot be read.
+pub(super) fn row_of(folder: &Path) -> Result<Option<Record>> {
+    let path = folder.join(RECORD);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.at(&path)?,
     };
-    (record.status == Status::Staged && folder.ends_with(format!("{}.stage", record.file))).then_some(record)
+    let wrong = |cause: String| Fault::new(Code::BackupCorrupt, path.display(), cause);
+    let Row { schema, record } = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let own = record.status == Status::Staged && folder.ends_with(format!("{}{COPY}", record.file));
+    match (schema, own) {
+        (1, true) => Ok(Some(record)),
+        (1, false) => Err(wrong(format!("it is the row of {}", record.file))),
+        _ => Err(wrong(format!("schema {schema}"))),
+    }
 }
 
 impl Stage {
@@ -251,9 +265,9 @@ impl Stage {
         self.record.status = Status::Staged;
         let row = serde_json::to_vec(&Row { schema: 1, record: self.record.clone() })
             .map_err(|error| Fault::from_error(Code::StateInvalid, &self.record.id, error))?;
+        // The row says that all of it is there, so it comes last.
+        durable::sync_tree(&folder)?;
         durable::write_atomic(&folder.join(RECORD), &row)?;
-        let open = File::open(&folder).at(&folder)?;
-        rustix::fs::syncfs(&open).map_err(std::io::Error::from).at(&folder)?;
         durable::sync_parent(&folder)?;
         self.manager.records().put(&self.record)?;
         self.sealed = true;
@@ -292,7 +306,7 @@ impl Drop for Stage {
             return;
         }
         // What cannot be removed or written down here is found by the next backup: its row still says `running`.
-        if fs::remove_dir_all(self.folder()).is_ok() {
+        if durable::remove_dir_at_once(&self.folder()).is_ok() {
             self.record.ended_at = Some(OffsetDateTime::now_utc());
             let _left = self.manager.mark_failed(self.record.clone(), "it was given up");
         }

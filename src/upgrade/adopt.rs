@@ -180,7 +180,11 @@ fn record(
     })?;
     let id = &outcome.upgrade_id;
     report::conclude(&journal, installation, id, outcome, ChangeState::Completed)?;
-    remove_work(&installation.layout, id, ChangeState::Completed)
+    if let Err(fault) = remove_work(&installation.layout, id, ChangeState::Completed) {
+        // The next change removes it.
+        tracing::warn!(%fault, "the work files stay");
+    }
+    Ok(())
 }
 
 fn outcome(plan: &Plan, started: Instant) -> Outcome {

@@ -12,7 +12,8 @@ use super::runner::Effects;
 use super::step::Step;
 use crate::backup::Stage;
 use crate::docker::{Compose, Engine};
-use crate::fault::{Code, Fault, IoContext, Result};
+use crate::durable;
+use crate::fault::{Code, Fault, Result};
 use crate::layout::Layout;
 use crate::messages::Say;
 use crate::progress::{self, Progress};
@@ -165,7 +166,8 @@ impl<'a> World<'a> {
     /// A file this change needs while it runs; its folder is made.
     pub fn work_file(&self, name: &str) -> Result<std::path::PathBuf> {
         let folder = self.layout().work(&self.id);
-        std::fs::create_dir_all(&folder).at(&folder)?;
+        // Dumps and models are nobody else's business.
+        durable::create_private_dir_all(&folder)?;
         Ok(folder.join(name))
     }
 }

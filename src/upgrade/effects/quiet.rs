@@ -80,10 +80,10 @@ impl Writers {
         let mut restless = Vec::new();
         for (one, held_as) in stopped.chain(frozen) {
             let Some(now) = world.engine.container(&one.id).await? else { continue };
+            // The engine takes a container that is about to be started again for a running one, and freezes it.
+            let again = now.state != State::Paused && now.restart_count > one.restart_count;
             match disturbed(held_as, now.state) {
-                Some(_) if held_as == State::Paused && now.restart_count > one.restart_count => {
-                    restless.push(now.id);
-                }
+                _ if held_as == State::Paused && again => restless.push(now.id),
                 Some(cause) => return Err(Fault::new(Code::BackupFailed, &one.service, cause)),
                 None => {}
             }

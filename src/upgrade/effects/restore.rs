@@ -40,6 +40,10 @@ pub async fn undo_backup(world: &mut World<'_>) -> Result<()> {
 /// may have been answered. A copy that cannot be made, or takes the room that `backup` needs to come back, does not keep
 /// the old data from coming back.
 async fn keep_what_was_written(world: &mut World<'_>, backup: &str) -> Result<()> {
+    if world.facts().data_unrestored {
+        // What is there now is of neither release; what was kept of the newer one stays.
+        return Ok(());
+    }
     let manager = world.installation.backup_manager();
     let kept = match world
         .facts()
@@ -60,8 +64,9 @@ async fn keep_what_was_written(world: &mut World<'_>, backup: &str) -> Result<()
             world.learn(|facts| facts.safety_backup_id = kept.clone())?;
             match (kept, check_restorable(world, Some(backup)).await) {
                 (Some(kept), Err(full)) if full.code() == Code::DiskFull => {
-                    manager.delete(&kept)?;
+                    // In this order, so that nothing names what is not there.
                     world.learn(|facts| facts.safety_backup_id = None)?;
+                    manager.delete(&kept)?;
                     full
                 }
                 // Any other is met by the restore itself.

@@ -70,7 +70,9 @@ fn record(store: &Store, told: &Told, committed: bool) -> Result<()> {
     let Told { id, kind, from, to, parent, plan, facts, state, marks } = told;
     let held: Facts = serde_json::from_str(facts).unwrap_or_default();
     store.with(|db| {
-        if !held.frozen.is_empty() || !held.halted.is_empty() {
+        // What the one that failed had held is swapped by now, perhaps.
+        let open = *state != ChangeState::Escalated;
+        if open && !(held.frozen.is_empty() && held.halted.is_empty()) {
             quiet::remember(db, &held.frozen, &held.halted)?;
         }
         db.execute(

@@ -196,9 +196,17 @@ fn one_that_is_only_half_deleted_is_no_backup_any_more() {
     half_removed(&bench, &record);
     assert_eq!(bench.manager.staged().unwrap(), []);
     assert!(!bench.manager.can_restore(&record));
+    // What a person put there is not ours.
+    fs::create_dir(bench.path("backups/old.gone")).unwrap();
+    fs::write(bench.path("backups/old.stage.gone"), "").unwrap();
     let found = bench.manager.reconcile().unwrap();
-    assert!(matches!(&found[..], [Problem::FileMissing(lost)] if lost.id == record.id), "{found:?}");
-    assert_eq!(bench.files(), [""; 0], "what was left of it is gone");
+    let [Problem::FileMissing(lost), Problem::UnknownFile(_), Problem::UnknownFile(_)] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(lost.id, record.id);
+    let mut files = bench.files();
+    files.sort();
+    assert_eq!(files, ["old.gone", "old.stage.gone"], "what was left of it is gone");
     bench.manager.delete(&record.id).unwrap();
     assert_eq!(bench.manager.list().unwrap(), []);
 }
@@ -218,6 +226,11 @@ fn without_rows_an_archive_counts_for_more_than_its_copy_and_half_a_copy_for_not
     fs::rename(&kept, &copy).unwrap();
     fs::remove_file(copy.join("persist/data/kept")).unwrap();
     fs::create_dir_all(bench.path("backups/half.tar.gz.stage/data")).unwrap();
+    // One of a later version of this program, and one that is nothing of the kind.
+    let later = "later.tar.gz.stage";
+    fs::create_dir_all(bench.path(&format!("backups/{later}"))).unwrap();
+    fs::write(bench.path(&format!("backups/{later}/.record.json")), "{\"schema\":2}").unwrap();
+    fs::create_dir_all(bench.path("backups/theatre.stage")).unwrap();
     bench.store.with(|db| db.execute("DELETE FROM backups", []).map(drop)).unwrap();
 
     let recovered = bench.manager.recover(&AtomicBool::new(false)).unwrap();
@@ -226,8 +239,11 @@ fn without_rows_an_archive_counts_for_more_than_its_copy_and_half_a_copy_for_not
         (found.status, found.hash, &found.target),
         (Status::Complete, archived.hash, &archived.target)
     );
-    assert_eq!(bench.manager.reconcile().unwrap(), []);
-    assert_eq!(bench.files(), [&archived.file[..]], "neither copy is left");
+    assert_eq!(recovered.unreadable, [bench.path(&format!("backups/{later}"))]);
+    bench.manager.reconcile().unwrap();
+    let mut files = bench.files();
+    files.sort();
+    assert_eq!(files, [&archived.file[..], later, "theatre.stage"], "neither copy is left");
     bench.verify(&archived.id).unwrap();
 }
 
